@@ -1,0 +1,52 @@
+"""One driver per sweep: an OS lock on the sweep's folder, which the kernel releases at death."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tuning.errors import RequestError
+
+
+@contextmanager
+def claim(path: Path, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lock, with host and process written in it.
+
+    Raises:
+        RequestError: when another driver is alive on this sweep.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"The sweep {sweep!r} is running: {_holder(path)} drives it. Wait for it, or end that process."
+            ) from None
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        file.flush()
+        yield
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a driver is alive on the sweep."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on host {holder['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,90 @@
+"""What every data set comes as: three disjoint splits, and what a model must know about them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+Task = Literal["classification", "regression"]
+Augment = Callable[[Tensor, int], Tensor]
+Arrays = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Splits:
+    """Training, validation and test examples of one data set, ready for a model."""
+
+    name: str
+    task: Task
+    train: Dataset[Any]
+    """Yields (input, target), as the other two do; sets in memory are `TensorDataset`s."""
+    validation: Dataset[Any]
+    test: Dataset[Any]
+    num_outputs: int
+    """Number of classes, or of target columns."""
+    input_shape: tuple[int, ...]
+    """Of one example, without the batch axis."""
+    preprocess: dict[str, Any]
+    """What must be done to a raw input before prediction: plain data for `preprocessor`."""
+    fingerprint: str
+    """SHA-256 (hex) over the values of all three splits."""
+    augment: Augment | None = None
+    """(training batch, seed) -> batch, with random parameters of its own for each example."""
+    ordered: bool = False
+    """The examples are consecutive windows of one series and must not be shuffled."""
+
+
+def generator(name: str, seed: int, purpose: str = "split") -> torch.Generator:
+    """Return a CPU generator that depends on nothing but these three words."""
+    digest = hashlib.sha256(f"{name}/{seed}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def shuffled_parts(num_rows: int, sizes: tuple[int, ...], rng: torch.Generator) -> list[Tensor]:
+    """Return disjoint random row numbers, one tensor per size; the sizes add up to all rows."""
+    return list(torch.split(torch.randperm(num_rows, generator=rng), list(sizes)))
+
+
+def stratified_parts(labels: Tensor, sizes: tuple[int, ...], rng: torch.Generator) -> list[Tensor]:
+    """Like `shuffled_parts`, with every class in every part in its share of the whole."""
+    rows = torch.randperm(len(labels), generator=rng)
+    # How far along its own class a row stands, from 0 to 1. Rows sorted by it hold the classes in
+    # their shares from any point to any other, so that exact sizes can be cut off.
+    progress = torch.empty(len(labels), dtype=torch.float64)
+    for label in torch.unique(labels):
+        of_class = (labels[rows] == label).nonzero().squeeze(1)
+        progress[of_class] = torch.arange(len(of_class), dtype=torch.float64) / len(of_class)
+    parts = torch.split(rows[progress.argsort(stable=True)], list(sizes))
+    return [part[torch.randperm(len(part), generator=rng)] for part in parts]
+
+
+def tensor_datasets(parts: list[Arrays]) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+    train, validation, test = (TensorDataset(inputs, targets) for inputs, targets in parts)
+    return train, validation, test
+
+
+def fingerprint(*datasets: Dataset[Any], num_samples: int = 8) -> str:
+    """Return the SHA-256 over the data sets, as hex digits.
+
+    Every value of a `TensorDataset` counts; of any other data set its length and a few examples.
+    """
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        length = len(dataset)  # type: ignore[arg-type]
+        digest.update(f"{length} rows;".encode())
+        if isinstance(dataset, TensorDataset):
+            _digest_tensors(digest, dataset.tensors)
+            continue
+        for row in torch.linspace(0, length - 1, min(length, num_samples)).long().tolist():
+            _digest_tensors(digest, dataset[row])
+    return digest.hexdigest()
+
+
+def _digest_tensors(digest: "hashlib._Hash", tensors: tuple[Tensor, ...]) -> None:
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().data)

@@ -1,0 +1,169 @@
+"""What runs next, and what becomes of it: every decision of a sweep, taken in the driver.
+
+One operation does everything: pack trials of the same epoch, from their resume state, into a cohort
+that runs to the next rung. Starting, going on after a rung, and resuming after a death are this.
+Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a recorder is told.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Protocol
+
+from tuning import halving, packing, paths, storage
+from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
+from tuning.spec import SweepSpec
+from tuning.study import Study
+
+
+class Recorder(Protocol):
+    """Whoever is told what happens to trials: MLflow, the screen."""
+
+    def begin(self, trial: TrialSpec, cohort: Cohort) -> None: ...
+    def epoch(self, report: EpochReport) -> None: ...
+    def end(self, number: int, state: State, cause: str | None) -> None: ...
+
+
+class Dispatcher:
+    """Hands out cohorts until the study holds the sweep's total of ended trials."""
+
+    def __init__(
+        self, spec: SweepSpec, study: Study, folder: str, recorders: Iterable[Recorder], *, size: int = 1
+    ) -> None:
+        assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
+        self.spec = spec
+        self.epochs, self.metric, self.mode = spec.epochs, spec.metric, spec.mode
+        self.study = study
+        self.folder = folder
+        self.recorders = tuple(recorders)
+        self.size = size
+        stopping = spec.early_stopping
+        self.stops = (
+            ()
+            if stopping.kind == "none"
+            else halving.rungs(stopping.grace_epochs, stopping.reduction, self.epochs)
+        )
+        self.waiting: list[Member] = []
+        self.running: dict[str, Cohort] = {}
+        self.halted: str | None = None
+        """Why no further cohort is handed out; None while all is well."""
+        self._ended: dict[int, EpochReport] = {}
+        """Last reports of trials that ended by themselves in a cohort that still runs."""
+        self._failures = 0
+        self._num_ended = study.num_ended()
+
+    def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
+        """Take up unfinished trials, each with its metrics per epoch and its resume file.
+
+        Epochs that were trained but not yet told are told now, and a trial that had come to a rung
+        without a decision is decided upon.
+        """
+        for trial, history, file in trials:
+            for epoch, metrics in enumerate(history, start=1):
+                self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
+            member = Member(trial=trial, epoch=len(history), resume=file)
+            if member.epoch in self.stops:
+                self._at_rung(member)
+            else:
+                self.waiting.append(member)
+
+    def next_cohort(self) -> Cohort | None:
+        """Return what to run now; None when nothing can be started before something ends."""
+        if self.halted is not None:
+            return None
+        in_flight = sum(len(cohort.members) for cohort in self.running.values()) + len(self.waiting)
+        fresh = self.spec.trials - self._num_ended - in_flight
+        members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
+        if members:
+            self.waiting = [member for member in self.waiting if member not in members]
+        elif fresh > 0:
+            members = tuple(Member(trial=self.study.ask()) for _ in range(min(self.size, fresh)))
+        else:
+            return None
+        until = halving.next_stop(members[0].epoch, self.stops, self.epochs)
+        cohort = Cohort(id=uuid.uuid4().hex[:12], members=members, until=until)
+        self.running[cohort.id] = cohort
+        for member in members:
+            for recorder in self.recorders:
+                recorder.begin(member.trial, cohort)
+        return cohort
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing more will."""
+        if self.running:
+            return False
+        return self.halted is not None or (not self.waiting and self._num_ended >= self.spec.trials)
+
+    def report(self, reports: Iterable[EpochReport]) -> None:
+        """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
+        for report in reports:
+            if report.state in (State.DIVERGED, State.FAILED):
+                self._ended[report.trial] = report
+            if report.state is not State.FAILED:
+                self._told(report)
+
+    def end(self, cohort_id: str, error: str | None = None) -> None:
+        """A cohort has ended; `error` says why, if its worker died more often than is retried."""
+        cohort = self.running.pop(cohort_id)
+        values = self.study.values()
+        for member in cohort.members:
+            number = member.trial.number
+            last = self._ended.pop(number, None)
+            if last is not None:
+                self._end(number, last.state, last.error)
+            elif error is not None:
+                self._end(number, State.FAILED, error)
+            elif cohort.until not in values.get(number, {}):
+                self.waiting.append(member)  # stopped on the way: it goes on from its resume state
+            elif cohort.until >= self.epochs:
+                self._end(number, State.COMPLETED)
+            else:
+                file = paths.resume_name(cohort.id)
+                self._at_rung(Member(trial=member.trial, epoch=cohort.until, resume=file))
+        if self.halted is None:
+            self._discard_resume_files(cohort)
+
+    def _told(self, report: EpochReport) -> None:
+        if report.state is State.RUNNING:
+            if not self.study.report(report.trial, report.epoch, report.metrics[self.metric]):
+                return
+        for recorder in self.recorders:
+            recorder.epoch(report)
+
+    def _at_rung(self, member: Member) -> None:
+        number, rung = member.trial.number, member.epoch
+        if self.study.rung(number) < rung and not self._goes_on(number, rung):
+            self._end(number, State.PRUNED)
+            return
+        self.study.set_rung(number, rung)
+        self.waiting.append(member)
+
+    def _goes_on(self, number: int, rung: int) -> bool:
+        values = self.study.values()
+        if self.spec.early_stopping.kind == "median":
+            others = [found for other, found in values.items() if other != number]
+            return halving.median_goes_on(values[number], others, rung, self.mode)
+        at_rung = [found[rung] for found in values.values() if rung in found]
+        return halving.asha_goes_on(
+            values[number][rung], at_rung, self.spec.early_stopping.reduction, self.mode
+        )
+
+    def _end(self, number: int, state: State, cause: str | None = None) -> None:
+        self.study.tell(number, state, cause)
+        self._num_ended += 1
+        for recorder in self.recorders:
+            recorder.end(number, state, cause)
+        self._failures = self._failures + 1 if state is State.FAILED else 0
+        if self._failures >= self.spec.max_failures and self.halted is None:
+            last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
+            self.halted = f"{self._failures} trials in a row failed, the last with: {last[0]}"
+
+    def _discard_resume_files(self, cohort: Cohort) -> None:
+        """Remove the resume files that only this cohort needed."""
+        needed = {member.resume for member in self.waiting}
+        for other in self.running.values():
+            needed |= {member.resume for member in other.members}
+        own = paths.resume_name(cohort.id)
+        for name in {own, *(member.resume for member in cohort.members)} - needed:
+            if name is not None:
+                storage.remove(paths.resume_file(self.folder, name))

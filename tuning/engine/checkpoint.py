@@ -1,0 +1,117 @@
+"""Checkpoints and resume state: tensors and plain values, loadable without running stored code."""
+
+import hashlib
+import io
+import json
+import math
+import platform
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from tuning import paths, storage
+from tuning.data import Splits
+from tuning.engine.solo import Training, model_arguments
+from tuning.errors import CheckpointError
+from tuning.records import State, TrialSpec
+from tuning.spec import SweepSpec
+
+FORMAT = 1
+
+
+def save_best(folder: str, training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> str | None:
+    """Write a trial's best state and its card; return the file, None if no epoch was finite."""
+    if training.best is None:
+        return None
+    content = checkpoint(training, trial, spec, splits)
+    encoded = encode(content)
+    path = paths.checkpoint_file(folder, trial.number)
+    storage.write(path, encoded)
+    card = {key: value for key, value in content.items() if key != "state_dict"}
+    card["sha256"] = hashlib.sha256(encoded).hexdigest()
+    storage.write(paths.card_file(folder, trial.number), json.dumps(card, indent=2).encode())
+    return path
+
+
+def checkpoint(training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:
+    """Return what a checkpoint file holds: the best state and plain data about it."""
+    assert training.best is not None
+    epoch = training.best["epoch"]
+    return {
+        "format": FORMAT,
+        "sweep": spec.name,
+        "sweep_id": spec.id,
+        "trial": trial.number,
+        "state": _state(training, spec).value,
+        "model": spec.model,
+        "arguments": model_arguments(trial, spec, splits),
+        "hyperparameters": trial.hyperparameters,
+        "state_dict": training.best["state_dict"],
+        "metric": spec.metric,
+        "mode": spec.mode,
+        "epoch": epoch,
+        "value": training.history[epoch - 1][str(spec.metric)],
+        "metrics": training.history[epoch - 1],
+        "history": training.history,
+        "seed": spec.seed,
+        "batch_size": trial.hyperparameters.get("batch_size", spec.batch_size),
+        "data": spec.data,
+        "fingerprint": splits.fingerprint,
+        "task": splits.task,
+        "preprocess": splits.preprocess,
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }
+
+
+def _state(training: Training, spec: SweepSpec) -> State:
+    """Return how the trial had ended when this was written; whether it was pruned, the study knows."""
+    if not all(math.isfinite(value) for value in training.history[-1].values()):
+        return State.DIVERGED
+    return State.COMPLETED if training.epoch == spec.epochs else State.INTERRUPTED
+
+
+def save_resume(path: str, members: Iterable[Training]) -> None:
+    """Write the resume state of a cohort's members as one file."""
+    storage.write(path, encode({"format": FORMAT, "members": [member.to_plain() for member in members]}))
+
+
+def load_resume(path: str) -> dict[int, dict[str, Any]]:
+    """Return the resume state per trial number.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CheckpointError: when it is torn or of another format.
+    """
+    content = decode(storage.read(path), path)
+    return {member["trial"]: member for member in content["members"]}
+
+
+def load(path: str) -> dict[str, Any]:
+    """Return what a checkpoint file holds, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: when it is missing, torn or of another format.
+    """
+    try:
+        encoded = storage.read(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint {path}.") from None
+    return decode(encoded, path)
+
+
+def encode(content: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def decode(encoded: bytes, path: str) -> dict[str, Any]:
+    try:
+        content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a torn or foreign file
+        raise CheckpointError(f"{path} is no checkpoint, or is torn: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(f"{path} must be of format {FORMAT}, but it is of format {found}.")
+    return content

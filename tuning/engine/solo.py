@@ -1,0 +1,203 @@
+"""One trial on stock `torch.optim`: short, obvious, the oracle of the fast engine.
+
+`train` is a generator: whoever consumes it saves, reports, or stops. There are no callbacks.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.data import Splits
+from tuning.engine.batches import Batch, Batches, augmented
+from tuning.engine.layers import replace_dropout
+from tuning.records import EpochReport, State, TrialSpec, best_epoch
+from tuning.references import load_model
+from tuning.seeds import derive
+from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "classification": nn.functional.cross_entropy,
+    "regression": nn.functional.mse_loss,
+}
+
+DEFAULT_MOMENTUM = {"sgd": 0.0, "rmsprop": 0.0, "adam": 0.9}
+"""As in torch.optim; Adam's momentum is its first beta."""
+
+
+@dataclass(slots=True)
+class Training:
+    """A trial's whole state between two epochs: all that a resumed trial needs."""
+
+    trial: int
+    epoch: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    history: list[dict[str, float]]
+    """Metrics per epoch, from epoch 1."""
+    best: dict[str, Any] | None
+    """`epoch` and `state_dict` of the best epoch so far; None before the first finite metric."""
+
+    def to_plain(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def train(
+    trial: TrialSpec,
+    spec: SweepSpec,
+    splits: Splits,
+    *,
+    until: int,
+    device: torch.device,
+    resume: dict[str, Any] | None = None,
+) -> Iterator[tuple[EpochReport, Training]]:
+    """Train one trial up to and including epoch `until`, yielding after each epoch.
+
+    The yielded state refers to live tensors: save it before asking for the next epoch. A loss
+    that is no finite number ends the trial as `diverged`.
+    """
+    assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
+    hyperparameters = trial.hyperparameters
+    model = build_model(trial, spec, splits).to(device)
+    dropouts = replace_dropout(model, spec.seed, trial.number)
+    optimizer = make_optimizer(model, hyperparameters)
+    state = Training(trial.number, 0, {}, {}, [], None)
+    if resume is not None:
+        state = Training(**resume)
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+    loss_function = LOSSES[splits.task]
+    batch_size = int(hyperparameters.get("batch_size", spec.batch_size))
+    batches = Batches(splits.train, batch_size, device, ordered=splits.ordered)
+    held_out = Batches(splits.validation, batch_size, device, ordered=splits.ordered)
+    values = {i + 1: metrics[spec.metric] for i, metrics in enumerate(state.history)}
+    for epoch in range(state.epoch + 1, until + 1):
+        start_s = time.perf_counter()
+        _seed_modules(spec.seed, trial.number, epoch, device)
+        order = batches.shuffled(spec.seed, epoch)
+        if hyperparameters.get("augment") and splits.augment is not None:
+            order = augmented(order, splits, spec.seed, epoch)
+        model.train()
+        total = torch.zeros((), device=device, dtype=torch.float64)
+        hidden: Any = None
+        rows = 0
+        for step, (inputs, targets) in enumerate(order):
+            for dropout in dropouts:
+                dropout.begin(derive(epoch, step))
+            outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
+            loss = loss_function(outputs, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(targets)
+            rows += len(targets)
+        metrics = {"train_loss": (total / rows).item(), **evaluate(model, held_out.in_order(), splits)}
+        diverged = not all(math.isfinite(value) for value in metrics.values())
+        state.epoch, state.model, state.optimizer = epoch, model.state_dict(), optimizer.state_dict()
+        state.history.append(metrics)
+        values[epoch] = math.nan if diverged else metrics[spec.metric]
+        if best_epoch(values, spec.mode) == epoch:
+            state.best = {"epoch": epoch, "state_dict": copy.deepcopy(model.state_dict())}
+        yield (
+            EpochReport(
+                trial=trial.number,
+                epoch=epoch,
+                metrics=metrics,
+                state=State.DIVERGED if diverged else State.RUNNING,
+                seconds=time.perf_counter() - start_s,
+            ),
+            state,
+        )
+        if diverged:
+            return
+
+
+def model_arguments(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:
+    """Return the constructor arguments: what the data decides, then the trial's hyperparameters."""
+    import models
+
+    card = models.CATALOG.get(spec.model)
+    from_data = card.from_data(splits.input_shape, splits.num_outputs) if card else {}
+    takes = load_model(spec.model).arguments
+    own = {k: v for k, v in trial.hyperparameters.items() if k not in TRAINING_HYPERPARAMETERS and k in takes}
+    return {**from_data, **own}
+
+
+def build_model(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> nn.Module:
+    """Return the trial's model with the initial weights of (sweep seed, trial number)."""
+    arguments = model_arguments(trial, spec, splits)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(spec.seed, "weights", trial.number))
+        model = load_model(spec.model).build(**arguments)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def make_optimizer(model: nn.Module, hyperparameters: dict[str, Any]) -> torch.optim.Optimizer:
+    name = hyperparameters.get("optimizer", "sgd")
+    lr = hyperparameters.get("lr", 1e-3 if name == "adam" else 1e-2)
+    weight_decay = hyperparameters.get("weight_decay", 0.0)
+    parameters = model.parameters()
+    if name == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay)
+    momentum = hyperparameters.get("momentum", DEFAULT_MOMENTUM[name])
+    if name == "adam":
+        betas = (momentum, hyperparameters.get("beta2", 0.999))
+        return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+    if name == "rmsprop":
+        alpha = hyperparameters.get("alpha", 0.99)
+        return torch.optim.RMSprop(
+            parameters, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay
+        )
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def predict(model: nn.Module, inputs: Tensor, hidden: Any, *, carry: bool) -> tuple[Tensor, Any]:
+    """Return the outputs and, for a model that hands its hidden state on, that state, detached.
+
+    Such a model returns `(outputs, hidden)`; its attribute `carry_hidden = False` resets the state
+    at every window.
+    """
+    outputs = model(inputs) if hidden is None else model(inputs, hidden)
+    if not isinstance(outputs, tuple):
+        return outputs, None
+    outputs, hidden = outputs
+    if not (carry and getattr(model, "carry_hidden", True)):
+        return outputs, None
+    return outputs, tuple(h.detach() for h in hidden) if isinstance(hidden, tuple) else hidden.detach()
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, batches: Iterator[Batch], splits: Splits, prefix: str = "val"
+) -> dict[str, float]:
+    """Return the mean loss, and for classification the accuracy, in `eval()` mode."""
+    model.eval()
+    loss_sum: Tensor | float = 0.0
+    correct: Tensor | float = 0.0
+    rows = elements = 0
+    hidden: Any = None
+    for inputs, targets in batches:
+        outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
+        loss_sum = loss_sum + LOSSES[splits.task](outputs, targets).double() * len(targets)
+        rows += len(targets)
+        if splits.task == "classification":
+            correct = correct + (outputs.argmax(dim=1) == targets).sum()
+            elements += targets.numel()
+    metrics = {f"{prefix}_loss": float(loss_sum) / rows}
+    if splits.task == "classification":
+        metrics[f"{prefix}_accuracy"] = float(correct) / elements
+    return metrics
+
+
+def _seed_modules(seed: int, trial: int, epoch: int, device: torch.device) -> None:
+    """Seed what a model draws by itself (functional dropout, noise), so that a resume repeats it."""
+    value = derive(seed, "modules", trial, epoch)
+    torch.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)

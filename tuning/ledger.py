@@ -1,0 +1,130 @@
+"""Reading a sweep's folder: what it is, how it stands, which trial is best. Writes nothing."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tuning import paths, spec as specs
+from tuning.claim import is_claimed
+from tuning.errors import RequestError, SweepError
+from tuning.naming import unknown
+from tuning.paths import SweepPaths
+from tuning.records import State, TrialRecord, best_trial
+from tuning.spec import SweepSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """A sweep as its folder tells of it."""
+
+    spec: SweepSpec
+    paths: SweepPaths
+    trials: list[TrialRecord]
+    best: TrialRecord | None
+    test: dict[str, float] | None
+    """Test metrics of the best trial, once the sweep has measured them."""
+    wall_s: float
+    is_running: bool
+
+    @property
+    def folder(self) -> str:
+        """Path or URI that holds the checkpoints."""
+        return self.paths.storage(self.spec.storage, str(self.spec.id))
+
+    @property
+    def states(self) -> dict[str, int]:
+        return dict(Counter(trial.state.value for trial in self.trials))
+
+    def trial(self, number: int) -> TrialRecord:
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        last = f"0 to {len(self.trials) - 1}" if self.trials else "none yet"
+        raise RequestError(f"The sweep {self.spec.name!r} has no trial {number}; it has {last}.")
+
+    def best_or_raise(self) -> TrialRecord:
+        if self.best is None:
+            raise SweepError(
+                f"The sweep {self.spec.name!r} has no completed trial yet; "
+                f"go on with `tuning resume {self.spec.name}`."
+            )
+        return self.best
+
+
+def names(home: str | None) -> list[str]:
+    """Return the names of all sweeps of a home."""
+    folder = paths.home_folder(home)
+    return sorted(path.parent.name for path in folder.glob(f"*/{SweepPaths(folder, '').spec.name}"))
+
+
+def open_sweep(name: str, home: str | None = None) -> Sweep:
+    """Read a sweep.
+
+    Raises:
+        RequestError: when the home has no such sweep.
+    """
+    from tuning.study import Study  # optuna takes half a second to import
+
+    where = SweepPaths(paths.home_folder(home), paths.check_name(name))
+    if not where.spec.exists():
+        known = names(home)
+        if not known:
+            raise RequestError(f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`.")
+        raise unknown(f"sweep in {where.home}", name, known)
+    spec = specs.load(where.spec)
+    is_running = is_claimed(where.claim)
+    if not where.journal.exists():
+        return Sweep(spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, is_running=is_running)
+    study = Study(spec, where.journal, write=False)
+    trials = study.trials()
+    if not is_running:
+        trials = [_interrupted(trial) for trial in trials]
+    best = best_trial(trials, study.mode)
+    return Sweep(
+        spec=spec,
+        paths=where,
+        trials=trials,
+        best=best,
+        test=study.test(best.number) if best else None,
+        wall_s=study.wall_s(),
+        is_running=is_running,
+    )
+
+
+def _interrupted(trial: TrialRecord) -> TrialRecord:
+    """Without a driver no trial is running."""
+    return replace(trial, state=State.INTERRUPTED) if trial.state is State.RUNNING else trial
+
+
+def trial_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any]:
+    """Return what there is to say of a trial, as plain data."""
+    return {
+        "sweep": sweep.spec.name,
+        "trial": trial.number,
+        "state": trial.state.value,
+        "metric": sweep.spec.metric,
+        "mode": sweep.spec.mode,
+        "value": trial.value,
+        "epoch": trial.epoch,
+        "hyperparameters": trial.hyperparameters,
+        "test": sweep.test if sweep.best and trial.number == sweep.best.number else None,
+        "checkpoint": paths.checkpoint_file(sweep.folder, trial.number),
+    }
+
+
+def sweep_facts(sweep: Sweep) -> dict[str, Any]:
+    """Return how a sweep stands, as plain data."""
+    running = [t.number for t in sweep.trials if t.state in (State.RUNNING, State.INTERRUPTED)]
+    return {
+        "sweep": sweep.spec.name,
+        "model": sweep.spec.model,
+        "data": sweep.spec.data,
+        "states": sweep.states,
+        "total": sweep.spec.trials,
+        "best": trial_facts(sweep, sweep.best) if sweep.best else None,
+        "wall_s": round(sweep.wall_s, 3),
+        "cohort": 1 if sweep.spec.cohort == "auto" else sweep.spec.cohort,
+        "is_running": sweep.is_running,
+        "unfinished": running,
+        "folder": str(sweep.paths.folder),
+    }

@@ -1,0 +1,107 @@
+"""The only place that knows a file or folder name of a home or a sweep."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuning.errors import RequestError
+
+DEFAULT_HOME = "runs"
+
+
+def home_folder(option: str | None) -> Path:
+    """Return the home as an absolute path: the option, else TUNING_HOME, else `runs`.
+
+    Raises:
+        RequestError: for a relative home inside a Ray job, whose working folder is collected.
+    """
+    home = Path(option or os.environ.get("TUNING_HOME") or DEFAULT_HOME).expanduser()
+    if not home.is_absolute() and "RAY_JOB_ID" in os.environ and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        raise RequestError(
+            f"Inside a Ray job the home must be an absolute path, but got {str(home)!r}: the job's working "
+            "folder is collected. Set --home or TUNING_HOME to a folder on the head's persistent disk."
+        )
+    return home.absolute()
+
+
+def tracking_database(home: Path) -> Path:
+    return home / "mlflow.db"
+
+
+def tracking_artifacts(home: Path) -> Path:
+    return home / "mlartifacts"
+
+
+def check_name(name: str) -> str:
+    """Return a sweep's name if it can be a folder name everywhere."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise RequestError(
+            "A sweep's name must be 1 to 100 letters, digits, '.', '_' or '-', "
+            f"starting with a letter or digit, but got {name!r}."
+        )
+    if name in ("mlartifacts", "mlflow.db"):
+        raise RequestError(f"The name {name!r} is taken by MLflow's own files in the home; choose another.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPaths:
+    """Where one sweep keeps what."""
+
+    home: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.home / self.name
+
+    @property
+    def spec(self) -> Path:
+        return self.folder / "spec.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "study.journal"
+
+    @property
+    def claim(self) -> Path:
+        return self.folder / "driver.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "sweep.log"
+
+    def storage(self, option: str | None, sweep_id: str) -> str:
+        """Return the folder or URI that holds `checkpoints/` and `resume/`.
+
+        A storage that several users share gets a folder per sweep id, so equal names never meet.
+        """
+        if option is None:
+            return str(self.folder)
+        root = option if "://" in option else str(Path(option).expanduser().absolute())
+        return f"{root.rstrip('/')}/{self.name}-{sweep_id[:8]}"
+
+
+def checkpoint_file(storage: str, number: int) -> str:
+    return f"{storage}/checkpoints/trial-{number:05d}.pt"
+
+
+def card_file(storage: str, number: int) -> str:
+    return f"{storage}/checkpoints/trial-{number:05d}.json"
+
+
+def resume_folder(storage: str) -> str:
+    return f"{storage}/resume"
+
+
+def resume_file(storage: str, name: str) -> str:
+    return f"{resume_folder(storage)}/{name}"
+
+
+def resume_name(cohort_id: str) -> str:
+    return f"cohort-{cohort_id}.pt"
+
+
+def trial_name(number: int) -> str:
+    return f"trial-{number:05d}"

@@ -1,0 +1,133 @@
+"""Models and data by name: a catalog entry, `package.module:callable` or `file.py:callable`."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tuning.errors import RequestError
+from tuning.naming import unknown
+
+if TYPE_CHECKING:
+    from tuning.data import Splits
+
+
+def is_callable_reference(text: str) -> bool:
+    return ":" in text
+
+
+def absolute(reference: str, folder: Path) -> str:
+    """Resolve the file of `file.py:callable` against `folder`; other references stay as they are."""
+    source, colon, name = reference.rpartition(":")
+    if not colon or not source.endswith(".py"):
+        return reference
+    return f"{(folder / Path(source).expanduser()).resolve()}:{name}"
+
+
+def load_callable(reference: str) -> Callable[..., Any]:
+    """Import what `package.module:callable` or `/folder/file.py:callable` names.
+
+    Raises:
+        RequestError: when there is no such file, module or callable, or importing it fails.
+    """
+    source, _, name = reference.rpartition(":")
+    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
+    found = getattr(module, name, None)
+    if found is None:
+        raise unknown(f"callable in {source}", name, _public_callables(module))
+    if not callable(found):
+        raise RequestError(f"{reference!r} must name a callable, but it is a {type(found).__name__}.")
+    return found  # type: ignore[no-any-return]
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own, so that a user's `models.py` hides nothing."""
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}; give `file.py:callable` relative to the spec's folder.")
+    name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for what the file itself imports from beside it
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
+        raise RequestError(f"Importing {path} failed: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script, unlike `python -m`, starts without it
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise RequestError(
+            f"Importing module {name!r} failed: {type(error).__name__}: {error}; "
+            "give `package.module:callable` or `file.py:callable`."
+        ) from error
+
+
+def _public_callables(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReference:
+    """A model of the catalog or a user's callable, as far as a sweep needs to know it."""
+
+    name: str
+    """Catalog name, or the callable's own name: the MLflow experiment."""
+    reference: str
+    arguments: tuple[str, ...]
+    """Hyperparameters that the constructor takes."""
+    build: Callable[..., Any]
+
+
+def load_model(reference: str) -> ModelReference:
+    """Find a model by catalog name or callable reference."""
+    import models  # imports torch, which a command that only reads a spec does not need
+
+    if not is_callable_reference(reference):
+        if reference not in models.CATALOG:
+            raise unknown("model", reference, models.CATALOG)
+        return ModelReference(
+            name=reference,
+            reference=reference,
+            arguments=models.hyperparameters(reference),
+            build=models.CATALOG[reference].build,
+        )
+    function = load_callable(reference)
+    return ModelReference(
+        name=reference.rpartition(":")[2],
+        reference=reference,
+        arguments=_parameters(function),
+        build=function,
+    )
+
+
+def load_data(reference: str, *, seed: int) -> "Splits":
+    """Load a data set by catalog name or callable reference, split by `seed`."""
+    from tuning import data
+
+    if not is_callable_reference(reference):
+        return data.load(reference, seed=seed)
+    return data.from_callable(load_callable(reference), name=reference, seed=seed)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(name for name, p in inspect.signature(function).parameters.items() if p.kind in kinds)

@@ -1,0 +1,130 @@
+"""A sweep's models back: load, measure, export. Needs neither Ray nor, for local sweeps, MLflow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import models
+from tuning import data, ledger, paths, storage
+from tuning.data import Splits
+from tuning.engine import checkpoint, solo
+from tuning.engine.batches import Batches
+from tuning.errors import CheckpointError, RequestError
+from tuning.records import State, TrialRecord
+from tuning.references import load_callable, load_data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A trained model and what is known of it."""
+
+    model: nn.Module
+    """In `eval()` mode, on the CPU."""
+    trial: TrialRecord
+    transform: Callable[[Any], Tensor]
+    """Raw input (an image, an array) -> batch of model inputs."""
+    card: dict[str, Any]
+    """All else that the checkpoint holds: metrics, history, seed, data, versions."""
+
+
+def load_checkpoint(path: str | Path, model: Callable[..., nn.Module] | None = None) -> LoadedModel:
+    """Build a checkpoint's model with its best weights.
+
+    Args:
+        path: a file or URI.
+        model: what builds the model, if it is not one of the catalog: a name that stands in a file
+            is never imported.
+
+    Raises:
+        CheckpointError: when the file is missing, torn, or its weights do not fit the model.
+    """
+    content = checkpoint.load(str(path))
+    if model is None and content["model"] not in models.CATALOG:
+        raise CheckpointError(
+            f"{path} holds a model that is not in the catalog ({content['model']}); "
+            "give what builds it: load_checkpoint(path, model=YourModel)."
+        )
+    build = model or models.CATALOG[content["model"]].build
+    return _loaded(content, build, str(path))
+
+
+def load_best(
+    name: str, *, home: str | None = None, tracking_uri: str | None = None, trial: int | None = None
+) -> LoadedModel:
+    """Return the best model of a sweep, or that of one of its trials.
+
+    Args:
+        home: where the sweep's folder is (default: TUNING_HOME, else `runs`).
+        tracking_uri: read the sweep from this MLflow server instead of a home.
+
+    Raises:
+        RequestError: when there is no such sweep or trial.
+        SweepError: when the sweep has no completed trial yet.
+        CheckpointError: when the trial has no checkpoint.
+    """
+    if tracking_uri is not None:
+        from tuning import tracking
+
+        with tracking.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
+            return load_checkpoint(path, _callable_of(spec.model))
+    sweep = ledger.open_sweep(name, home)
+    record = sweep.trial(trial) if trial is not None else sweep.best_or_raise()
+    path = paths.checkpoint_file(sweep.folder, record.number)
+    return replace(load_checkpoint(path, _callable_of(sweep.spec.model)), trial=record)
+
+
+def _callable_of(reference: str) -> Callable[..., nn.Module] | None:
+    """Import what a sweep's own spec names, which is trusted to; a name in a checkpoint is not."""
+    return None if reference in models.CATALOG else load_callable(reference)
+
+
+def export_state_dict(name: str, to: Path, *, home: str | None = None, trial: int | None = None) -> Path:
+    """Write the `state_dict` of the best (or that) trial as a file for `torch.load(weights_only=True)`."""
+    loaded = load_best(name, home=home, trial=trial)
+    if not to.parent.is_dir():
+        raise RequestError(f"--to must name a file in a folder that exists, but there is no {to.parent}.")
+    storage.write(str(to.absolute()), checkpoint.encode(loaded.model.state_dict()))
+    return to
+
+
+def measure(loaded: LoadedModel, split: str = "test", splits: Splits | None = None) -> dict[str, float]:
+    """Measure a loaded model on a split of its own data (`train`, `validation` or `test`).
+
+    Raises:
+        CheckpointError: when the data is no longer what the model was trained on.
+    """
+    splits = splits or load_data(loaded.card["data"], seed=loaded.card["seed"])
+    if splits.fingerprint != loaded.card["fingerprint"]:
+        raise CheckpointError(
+            f"Data {loaded.card['data']!r} is not what trial {loaded.trial.number} was trained on: "
+            "its fingerprint differs."
+        )
+    rows = getattr(splits, split)
+    batches = Batches(rows, int(loaded.card["batch_size"]), torch.device("cpu"), ordered=splits.ordered)
+    prefix = "val" if split == "validation" else split
+    return solo.evaluate(loaded.model, batches.in_order(), splits, prefix)
+
+
+def _loaded(content: dict[str, Any], build: Callable[..., nn.Module], path: str) -> LoadedModel:
+    model = build(**content["arguments"])
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights in {path} do not fit {build.__name__}: {error}") from error
+    return LoadedModel(
+        model=model.eval(),
+        trial=TrialRecord(
+            number=content["trial"],
+            state=State(content["state"]),
+            hyperparameters=content["hyperparameters"],
+            values={i + 1: metrics[content["metric"]] for i, metrics in enumerate(content["history"])},
+            value=content["value"],
+            epoch=content["epoch"],
+        ),
+        transform=data.preprocessor(content["preprocess"]),
+        card={key: value for key, value in content.items() if key != "state_dict"},
+    )

@@ -1,0 +1,1 @@
+"""The rooms that know Ray: where cohorts run, and how they come back."""

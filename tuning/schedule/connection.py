@@ -1,0 +1,82 @@
+"""The Ray cluster a sweep runs on: a local one of its own, one that exists, or the process's."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Read by Ray when it is imported or started; whoever sets one of them keeps it.
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old output prints nothing at verbose=0
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a user's relative paths go on to mean what they meant
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default, without its warning
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its handler ends a run at once
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study is the truth, not Tune's snapshots
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402  (after the settings above)
+
+from tuning.errors import RequestError  # noqa: E402
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What one living node declares."""
+
+    host: str
+    cpus: float
+    gpus: float
+
+
+@contextlib.contextmanager
+def connect(address: str | None, local: Node) -> Iterator[list[Node]]:
+    """Connect to the cluster at `address`, or start a local one of size `local` and stop it at the end.
+
+    A process that is connected already (a notebook, a test) keeps its connection.
+
+    Raises:
+        RequestError: when there is no cluster at `address`.
+    """
+    if ray.is_initialized():
+        yield nodes()
+        return
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=int(local.cpus),
+                num_gpus=int(local.gpus),
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+            )
+        else:
+            ray.init(address=address, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise
+        raise RequestError(
+            f"There is no Ray cluster at --address {address!r}: {error}. "
+            "Start one (`ray start --head`), or leave --address out for a local one."
+        ) from error
+    try:
+        yield nodes()
+    finally:
+        ray.shutdown()
+
+
+def nodes() -> list[Node]:
+    """Return the living nodes of the connected cluster."""
+    return [
+        Node(
+            host=node["NodeManagerHostname"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

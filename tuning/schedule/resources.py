@@ -1,0 +1,69 @@
+"""How many workers of a given size a cluster holds; refuses what no node can hold."""
+
+import contextlib
+import math
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuning.errors import RequestError
+from tuning.schedule.connection import Node
+from tuning.spec import Resources
+
+GPU_SHARE = 0.25
+"""Share of a GPU per worker where the sweep leaves it open: documented nets use little of one."""
+
+
+def local_node() -> Node:
+    """Return what a local cluster will have, known before it is started."""
+    import torch
+
+    return Node(host=socket.gethostname(), cpus=_num_cpus(), gpus=float(torch.cuda.device_count()))
+
+
+def _num_cpus() -> float:
+    """CPUs this process may use: the affinity mask, or a container's quota if that is less."""
+    allowed = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        allowed = min(allowed, max(1, int(quota) // int(period)))
+    return float(allowed)
+
+
+def chosen(resources: Resources, nodes: Sequence[Node]) -> Resources:
+    """Fill in `gpus`: a share where there are GPUs, none elsewhere."""
+    if resources.gpus is not None:
+        return resources
+    has_gpus = any(node.gpus for node in nodes)
+    return Resources(cpus=resources.cpus, gpus=GPU_SHARE if has_gpus else 0.0)
+
+
+def num_workers(resources: Resources, nodes: Sequence[Node]) -> int:
+    """Return how many workers the nodes hold at the same time.
+
+    Raises:
+        RequestError: when not one node can hold a worker, with the arithmetic.
+    """
+    total = sum(_fits(resources, node) for node in nodes)
+    if total:
+        return total
+    wants = f"cpus={resources.cpus:g}, gpus={resources.gpus or 0:g}"
+    has = "; ".join(f"{node.host}: cpus={node.cpus:g}, gpus={node.gpus:g}" for node in nodes)
+    most = (
+        f"at most --cpus-per-trial {max(node.cpus for node in nodes):g} "
+        f"and --gpus-per-trial {max(node.gpus for node in nodes):g} fit"
+    )
+    raise RequestError(f"A worker needs {wants}, but no node has that ({has}); {most}.")
+
+
+def _fits(resources: Resources, node: Node) -> int:
+    """Workers on one node. A share of a GPU lies on one GPU: 0.4 fits twice on each, not 2.5 times."""
+    bounds = []
+    if resources.cpus:
+        bounds.append(math.floor(node.cpus / resources.cpus + 1e-9))
+    if resources.gpus:
+        per_gpu = math.floor(1 / resources.gpus + 1e-9) if resources.gpus < 1 else 1
+        units = node.gpus if resources.gpus < 1 else node.gpus // resources.gpus
+        bounds.append(int(units) * per_gpu)
+    return min(bounds)

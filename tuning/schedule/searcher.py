@@ -1,0 +1,132 @@
+"""Ray Tune over a dispatcher: one Tune trial is one cohort, named by one opaque string."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from tuning.dispatch import Dispatcher
+from tuning.records import EpochReport
+from tuning.schedule.trainable import Gate, decode_reports, run_cohort
+from tuning.spec import SweepSpec
+
+MAX_RETRIES = 3
+"""How often a cohort is started again after its worker or node died."""
+
+Listener = Callable[[dict[str, Any], list[EpochReport]], None]
+"""Told the worker (host, pid, gpus) of every batch of reports."""
+
+
+class CohortSearcher(Searcher):  # type: ignore[misc]  # ray is untyped
+    """Hands cohorts to Tune and what Tune hears of them to the dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self._max_concurrent = max_concurrent
+        self._listener = listener
+        self._cohorts: dict[str, str] = {}
+        """Cohort id by Tune's trial id."""
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        if self._dispatcher.is_done:
+            return Searcher.FINISHED
+        if len(self._cohorts) >= self._max_concurrent:
+            return None
+        cohort = self._dispatcher.next_cohort()
+        if cohort is None:
+            return None
+        self._cohorts[trial_id] = cohort.id
+        return {"cohort": cohort.to_json()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "reports" in result:
+            worker, reports = decode_reports(result)
+            self._listener(worker, reports)
+            self._dispatcher.report(reports)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        # A result at which Tune is told to stop comes here alone; one that came before counts once.
+        self.on_trial_result(trial_id, result or {})
+        cause = f"its worker process or node died {MAX_RETRIES + 1} times" if error else None
+        self._dispatcher.end(self._cohorts.pop(trial_id), cause)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: `Tuner` pickles its arguments for a restore that is never made."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("A sweep is resumed from its study, never from Tune's state.")
+
+
+class StopWhenHalted(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
+    """Ends every cohort at its next report once the dispatcher has halted."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the searcher's
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        halted = self._dispatcher.halted is not None
+        decision: str = TrialScheduler.STOP if halted else TrialScheduler.CONTINUE
+        return decision
+
+
+def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, listener: Listener) -> None:
+    """Run cohorts on the connected cluster until the dispatcher is done.
+
+    Args:
+        folder: path or URI of checkpoints and resume state, which every node sees.
+        workers: cohorts at the same time.
+    """
+    gate = ray.remote(num_cpus=0)(Gate).remote()  # type: ignore[attr-defined]
+    trainable = tune.with_resources(
+        partial(run_cohort, spec=spec, folder=folder, gate=gate, workers=workers),
+        tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
+    )
+    with tempfile.TemporaryDirectory(prefix="tuning-") as scratch, _pending_trials(workers):
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=CohortSearcher(dispatcher, workers, listener),
+                scheduler=StopWhenHalted(dispatcher),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="cohorts",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            ),
+        )
+        tuner.fit()
+
+
+@contextlib.contextmanager
+def _pending_trials(workers: int) -> Iterator[None]:
+    """Let Tune ask for all workers at once; for a searcher of one's own it asks one by one."""
+    name = "TUNE_MAX_PENDING_TRIALS_PG"
+    before = os.environ.get(name)
+    os.environ[name] = str(workers)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before

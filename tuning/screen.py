@@ -1,0 +1,175 @@
+"""What a user sees while a sweep runs; all else that is printed goes to the sweep's log."""
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuning.records import Cohort, EpochReport, State, TrialSpec
+from tuning.spec import SweepSpec
+
+PLAIN_INTERVAL_S = 10.0
+"""Where standard error is no terminal, a line at most this often."""
+
+
+@contextlib.contextmanager
+def everything_to(log: Path) -> Iterator[TextIO]:
+    """Send all that this process and its libraries print to `log`; yield the screen.
+
+    Libraries in C++ write to the descriptors, notebooks and tests replace the Python streams: both
+    are turned.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    screen = sys.stderr
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(log, "a", buffering=1, encoding="utf-8", errors="replace"))
+        with contextlib.suppress(OSError, ValueError):
+            if screen.fileno() == 2:
+                screen = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1, errors="replace"))
+        for number in saved:
+            os.dup2(file.fileno(), number)
+        try:
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield screen
+        finally:
+            file.flush()
+            for number, descriptor in saved.items():
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+class Progress:
+    """A `dispatch.Recorder` that shows where the sweep stands: live on a terminal, else in lines."""
+
+    def __init__(self, spec: SweepSpec, screen: TextIO, states: dict[State, int]) -> None:
+        self._spec = spec
+        self._counts = Counter({state: count for state, count in states.items() if state.has_ended})
+        self._running: set[int] = set()
+        self._hyperparameters: dict[int, str] = {}
+        self._best: tuple[float, int, int] | None = None
+        """(value, trial, epoch)"""
+        self._start_s = time.monotonic()
+        self._ended_here = 0
+        self._screen = screen
+        self._printed_s = self._start_s
+        self._phase = "starting"
+        self._live = (
+            Live(self, console=Console(file=screen), refresh_per_second=4, transient=True)
+            if screen.isatty()
+            else None
+        )
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+        self.say(self._line())
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        if self._live and self._live.is_started:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._screen, flush=True)
+
+    def phase(self, text: str) -> None:
+        """Say what goes on while no trial runs yet."""
+        self._phase = text
+        if self._live is None:
+            self.say(f"{text} ...")
+
+    def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
+        self._running.add(trial.number)
+        self._hyperparameters[trial.number] = describe(trial.hyperparameters)
+
+    def epoch(self, report: EpochReport) -> None:
+        self._phase = ""
+        value = report.metrics[str(self._spec.metric)]
+        if report.state is State.RUNNING and self._is_better(value):
+            self._best = (value, report.trial, report.epoch)
+        self._print_now_and_then()
+
+    def end(self, number: int, state: State, cause: str | None) -> None:
+        self._running.discard(number)
+        self._counts[state] += 1
+        self._ended_here += state.has_ended
+        if state is State.FAILED:
+            last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
+            self.say(f"trial {number} failed: {last[0]}")
+        self._print_now_and_then()
+
+    def __rich__(self) -> Group:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=40), Text(self._line())
+        )
+        return Group(bar, Text(self._best_line(), style="green", overflow="ellipsis", no_wrap=True))
+
+    def _is_better(self, value: float) -> bool:
+        if self._best is None:
+            return True
+        return value < self._best[0] if self._spec.mode == "min" else value > self._best[0]
+
+    def _num_ended(self) -> int:
+        return sum(self._counts[state] for state in State if state.has_ended)
+
+    def _line(self) -> str:
+        counts = ", ".join(f"{self._counts[state]} {state}" for state in State if self._counts[state])
+        parts = [f"{self._spec.name}: {self._num_ended()}/{self._spec.trials} trials ended"]
+        parts += [f"({counts})"] if counts else []
+        parts += [f"{len(self._running)} running"] if self._running else []
+        return " ".join([*parts, self._pace()])
+
+    def _pace(self) -> str:
+        if self._phase:
+            return f"- {self._phase}"
+        elapsed_s = time.monotonic() - self._start_s
+        if not self._ended_here:
+            return f"- {elapsed_s:.0f} s"
+        per_s = self._ended_here / elapsed_s
+        left = self._spec.trials - self._num_ended()
+        pace = f"- {60 * per_s:.0f} trials/min"
+        return f"{pace}, about {_duration(left / per_s)} left" if left > 0 else pace
+
+    def _best_line(self) -> str:
+        if self._best is None:
+            return "no result yet"
+        value, trial, epoch = self._best
+        found = self._hyperparameters.get(trial, "")
+        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}) {found}"
+
+    def _print_now_and_then(self) -> None:
+        if self._live is None and time.monotonic() - self._printed_s > PLAIN_INTERVAL_S:
+            self._printed_s = time.monotonic()
+            self.say(f"{self._line()}; {self._best_line()}")
+
+
+def describe(hyperparameters: dict[str, object]) -> str:
+    """Return hyperparameters as one short line."""
+    return " ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in hyperparameters.items()
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

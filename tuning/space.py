@@ -1,0 +1,152 @@
+"""Search dimensions as values, and their two notations: a YAML mapping and `LOW:HIGH[:log]`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuning.errors import RequestError
+from tuning.naming import unknown
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """A real number in [low, high], uniform or log-uniform."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return _is_number(value) and self.low <= float(str(value)) <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """A whole number in [low, high], both ends included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a list of names or numbers."""
+
+    choices: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise RequestError("A choice needs at least one value, but got none.")
+        if len(set(map(repr, self.choices))) != len(self.choices):
+            raise RequestError(f"Choices must differ, but got {list(self.choices)}.")
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.choices
+
+
+Dimension = Float | Int | Choice
+
+
+def parse_dimension(key: str, value: Any, *, real: bool) -> Dimension:
+    """Read one entry of `search:`; `real` makes a range of whole numbers a real one."""
+    if isinstance(value, Float | Int | Choice):
+        return value
+    try:
+        if isinstance(value, list | tuple):
+            return Choice(tuple(number(item) for item in value))
+        if isinstance(value, Mapping) and "choices" in value:
+            _only(value, {"choices"})
+            if not isinstance(value["choices"], list | tuple):
+                raise RequestError(f"`choices` must be a list, but got {value['choices']!r}.")
+            return Choice(tuple(number(item) for item in value["choices"]))
+        if isinstance(value, Mapping) and {"low", "high"} <= set(value):
+            _only(value, {"low", "high", "log"})
+            return _range(value["low"], value["high"], value.get("log", False), real)
+    except RequestError as error:
+        raise RequestError(f"search.{key}: {error}") from None
+    raise RequestError(
+        f"search.{key} must be {{low: L, high: H[, log: true]}} or {{choices: [A, B]}}, but got {value!r}."
+    )
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Read `KEY=LOW:HIGH[:log]` or `KEY=A,B,C` into a key and its YAML notation."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise RequestError(f"--search must be KEY=LOW:HIGH[:log] or KEY=A,B,C, but got {text!r}.")
+    if ":" not in value:
+        return key, {"choices": [number(item) for item in value.split(",")]}
+    parts = value.split(":")
+    if len(parts) > 3 or (len(parts) == 3 and parts[2] != "log"):
+        raise RequestError(f"--search {key}: a range is LOW:HIGH or LOW:HIGH:log, but got {value!r}.")
+    return key, {"low": number(parts[0]), "high": number(parts[1]), "log": len(parts) == 3}
+
+
+def to_plain(dimension: Dimension) -> dict[str, Any]:
+    """Return the YAML notation of a dimension."""
+    if isinstance(dimension, Choice):
+        return {"choices": list(dimension.choices)}
+    plain: dict[str, Any] = {"low": dimension.low, "high": dimension.high}
+    return plain | ({"log": True} if dimension.log else {})
+
+
+def number(value: Any) -> Scalar:
+    """Read a scalar; YAML 1.1 takes `1e-4` (no dot) for text, so numbers are read once more here."""
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value).strip()
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _range(low: Any, high: Any, log: Any, real: bool) -> Float | Int:
+    low, high = number(low), number(high)
+    for name, bound in (("low", low), ("high", high)):
+        if not _is_number(bound):
+            raise RequestError(f"`{name}` must be a number, but got {bound!r}.")
+    if not isinstance(log, bool):
+        raise RequestError(f"`log` must be true or false, but got {log!r}.")
+    if isinstance(low, int) and isinstance(high, int) and not real:
+        return Int(low, high, log)
+    return Float(float(low), float(high), log)
+
+
+def _check_bounds(low: float, high: float, log: bool) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RequestError(f"`low` and `high` must be finite, but got low={low}, high={high}.")
+    if low >= high:
+        raise RequestError(
+            f"`low < high` must hold, but got low={low}, high={high}; "
+            "to fix the value, put it under `fixed` (--set KEY=VALUE)."
+        )
+    if log and low <= 0:
+        raise RequestError(f"`low > 0` must hold on a log scale, but got low={low}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _only(value: Mapping[str, Any], known: set[str]) -> None:
+    for key in value:
+        if key not in known:
+            raise unknown("key", key, known)
