@@ -76,18 +76,18 @@ def sweep(options: Namespace) -> Outcome:
 
     if options.model == "all":
         return _sweep_all(options)
-    planned = plan.prepare(_spec(options, options.model))
+    spec = _spec(options, options.model)
     if options.dry_run:
-        return _dry_run(planned)
-    return _outcome(run.carry_out(planned), options)
+        return _dry_run(plan.prepare(spec))
+    return _outcome(run.sweep_all([spec])[0], options)
 
 
 def resume(options: Namespace) -> Outcome:
-    from tuning import plan, run
+    from tuning import run
 
     found = ledger.open_sweep(options.name, options.home)
     spec = replace(found.spec, home=options.home, trials=options.trials or found.spec.trials)
-    return _outcome(run.carry_out(plan.prepare(spec)), options)
+    return _outcome(run.sweep_all([spec])[0], options)
 
 
 def status(options: Namespace) -> Outcome:
@@ -219,15 +219,11 @@ def _sweep_all(options: Namespace) -> Outcome:
     if options.data is not None:
         raise RequestError("`tuning sweep all` uses each model's default data; leave --data out.")
     prefix = options.name or "all"
-    planned = [plan.prepare(_spec(options, model, f"{prefix}-{model}")) for model in catalog.CATALOG]
+    wanted = [_spec(options, model, f"{prefix}-{model}") for model in catalog.CATALOG]
     if options.dry_run:
-        outcomes = [_dry_run(one) for one in planned]
+        outcomes = [_dry_run(plan.prepare(spec)) for spec in wanted]
         return {"sweeps": [facts for facts, _, _ in outcomes]}, "\n\n".join(text for _, text, _ in outcomes), 0
-    outcomes = []
-    for one in planned:
-        outcomes.append(_outcome(run.carry_out(one), options))
-        if outcomes[-1][2] == 130:
-            break
+    outcomes = [_outcome(result, options) for result in run.sweep_all(wanted)]
     sweeps = [facts for facts, _, _ in outcomes]
     text = "\n".join(map(_status_line, sweeps))
     return {"sweeps": sweeps}, text, max(code for _, _, code in outcomes)

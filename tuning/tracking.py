@@ -117,6 +117,8 @@ class Tracker:
         Raises:
             SweepError: when MLflow could not be written.
         """
+        if not self._thread.is_alive() and self._failure is None:
+            self.start()
         self._queue.put(None)
         self._thread.join()
         if self._failure is None:

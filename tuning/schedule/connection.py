@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 # Read by Ray when it is imported or started; whoever sets one of them keeps it.
@@ -12,6 +13,7 @@ for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output prints nothing at verbose=0
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a user's relative paths go on to mean what they meant
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default, without its warning
+    "RAY_prestart_worker_first_driver": "0",  # Tune's workers never take the processes started ahead
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its handler ends a run at once
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -34,39 +36,40 @@ class Node:
 
 
 @contextlib.contextmanager
-def connect(address: str | None, local: Node) -> Iterator[list[Node]]:
-    """Connect to the cluster at `address`, or start a local one of size `local` and stop it at the end.
+def connect(address: str | None) -> Iterator["Future[list[Node]]"]:
+    """Connect to the cluster at `address`, or start a local one and stop it at the end.
 
-    A process that is connected already (a notebook, a test) keeps its connection.
+    Yields the nodes as a future: a local cluster takes four seconds to come up, in which its user
+    can import torch and check the request. A process that is connected already (a notebook, a
+    test, another sweep) keeps its connection.
 
-    Raises:
+    The future raises:
         RequestError: when there is no cluster at `address`.
     """
     if ray.is_initialized():
-        yield nodes()
+        done: Future[list[Node]] = Future()
+        done.set_result(nodes())
+        yield done
         return
+    with ThreadPoolExecutor(1, thread_name_prefix="ray-init") as executor:
+        try:
+            yield executor.submit(_initialise, address)
+        finally:  # in the thread that connected: from another, Ray's core waits 15 s for it
+            executor.submit(ray.shutdown).result()
+
+
+def _initialise(address: str | None) -> list[Node]:
+    if address is None:
+        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
+        return nodes()
     try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=int(local.cpus),
-                num_gpus=int(local.gpus),
-                include_dashboard=False,
-                logging_level=logging.WARNING,
-            )
-        else:
-            ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
-            raise
         raise RequestError(
             f"There is no Ray cluster at --address {address!r}: {error}. "
             "Start one (`ray start --head`), or leave --address out for a local one."
         ) from error
-    try:
-        yield nodes()
-    finally:
-        ray.shutdown()
+    return nodes()
 
 
 def nodes() -> list[Node]:

@@ -16,7 +16,7 @@ GPU_SHARE = 0.25
 
 
 def local_node() -> Node:
-    """Return what a local cluster will have, known before it is started."""
+    """Return what a local cluster will have, without starting one."""
     import torch
 
     return Node(host=socket.gethostname(), cpus=_num_cpus(), gpus=float(torch.cuda.device_count()))

@@ -1,6 +1,7 @@
 """Ray Tune over a dispatcher: one Tune trial is one cohort, named by one opaque string."""
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,8 +15,12 @@ from ray.tune.search import Searcher
 
 from tuning.dispatch import Dispatcher
 from tuning.records import EpochReport
-from tuning.schedule.trainable import Gate, decode_reports, run_cohort
+from tuning.schedule.gate import Gate
+from tuning.schedule.trainable import decode_reports, run_cohort
 from tuning.spec import SweepSpec
+
+# Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
+logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
 MAX_RETRIES = 3
 """How often a cohort is started again after its worker or node died."""
@@ -107,6 +112,7 @@ def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, l
                 scheduler=StopWhenHalted(dispatcher),
                 num_samples=-1,
                 reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
                 name="cohorts",

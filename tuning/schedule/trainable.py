@@ -29,21 +29,6 @@ REPORT_INTERVAL_S = 0.2
 GATE_TIMEOUT_S = 30.0
 
 
-class Gate:
-    """Actor that counts the workers that are up.
-
-    Without it a cohort shorter than the start of a worker takes the first worker again and again,
-    and the others never come up: Tune hands a free actor the trial whose own has not started.
-    """
-
-    def __init__(self) -> None:
-        self._ready: set[str] = set()
-
-    def ready(self, worker: str) -> int:
-        self._ready.add(worker)
-        return len(self._ready)
-
-
 def run_cohort(config: dict[str, Any], *, spec: SweepSpec, folder: str, gate: Any, workers: int) -> None:
     """Tune's function trainable: trains the cohort of one opaque string."""
     task = Cohort.from_json(config["cohort"])
