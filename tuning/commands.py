@@ -72,13 +72,13 @@ def _one_model(name: str) -> Outcome:
 
 
 def sweep(options: Namespace) -> Outcome:
-    from tuning import plan, run
+    from tuning import run
 
     if options.model == "all":
         return _sweep_all(options)
     spec = _spec(options, options.model)
     if options.dry_run:
-        return _dry_run(plan.prepare(spec))
+        return _dry_run(spec)
     return _outcome(run.sweep_all([spec])[0], options)
 
 
@@ -214,14 +214,14 @@ def _set_and_search(plain: dict[str, Any], options: Namespace, folder: Path) -> 
 def _sweep_all(options: Namespace) -> Outcome:
     """Sweep every documented model: all are checked before the first one starts."""
     import models as catalog
-    from tuning import plan, run
+    from tuning import run
 
     if options.data is not None:
         raise RequestError("`tuning sweep all` uses each model's default data; leave --data out.")
     prefix = options.name or "all"
     wanted = [_spec(options, model, f"{prefix}-{model}") for model in catalog.CATALOG]
     if options.dry_run:
-        outcomes = [_dry_run(plan.prepare(spec)) for spec in wanted]
+        outcomes = [_dry_run(spec) for spec in wanted]
         return {"sweeps": [facts for facts, _, _ in outcomes]}, "\n\n".join(text for _, text, _ in outcomes), 0
     outcomes = [_outcome(result, options) for result in run.sweep_all(wanted)]
     sweeps = [facts for facts, _, _ in outcomes]
@@ -229,9 +229,11 @@ def _sweep_all(options: Namespace) -> Outcome:
     return {"sweeps": sweeps}, text, max(code for _, _, code in outcomes)
 
 
-def _dry_run(planned: Any) -> Outcome:
+def _dry_run(spec: SweepSpec) -> Outcome:
+    from tuning import plan
     from tuning.schedule import resources
 
+    planned = plan.prepare(spec)
     node = resources.local_node()
     size = resources.chosen(planned.spec.resources, [node])
     facts = {

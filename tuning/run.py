@@ -55,6 +55,8 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
         clock.mark("torch imported")
         planned = [plan.prepare(spec) for spec in specs_]
         clock.mark("request checked")
+        from tuning.schedule import searcher  # noqa: F401  (a second of imports, while Ray starts)
+
         results: list[SweepResult] = []
         for one in planned:
             results.append(drive.carry_out(one, cluster, clock))
