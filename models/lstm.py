@@ -26,7 +26,7 @@ class LSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (batch, time, input_size) or (batch, 1, time, input_size) to logits."""
         x = x.flatten(1, -2)  # an image's rows are the time steps, its one channel goes
-        r_out, (h_n, h_c) = self.rnn(x, None)  # None: the hidden state starts at zero
+        r_out, (_h_n, _h_c) = self.rnn(x, None)  # None: the hidden state starts at zero
         last = r_out[:, -1, :]  # equal to h_n; h_c is the cell's own memory
         out: Tensor = self.out(self.between(last))
         return out

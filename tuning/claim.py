@@ -24,7 +24,8 @@ def claim(path: Path, sweep: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RequestError(
-                f"The sweep {sweep!r} is running: {_holder(path)} drives it. Wait for it, or end that process."
+                f"The sweep {sweep!r} is running: {_holder(path)} drives it. "
+                "Wait for it, or end that process."
             ) from None
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))

@@ -222,7 +222,11 @@ def _sweep_all(options: Namespace) -> Outcome:
     wanted = [_spec(options, model, f"{prefix}-{model}") for model in catalog.CATALOG]
     if options.dry_run:
         outcomes = [_dry_run(spec) for spec in wanted]
-        return {"sweeps": [facts for facts, _, _ in outcomes]}, "\n\n".join(text for _, text, _ in outcomes), 0
+        return (
+            {"sweeps": [facts for facts, _, _ in outcomes]},
+            "\n\n".join(text for _, text, _ in outcomes),
+            0,
+        )
     outcomes = [_outcome(result, options) for result in run.sweep_all(wanted)]
     sweeps = [facts for facts, _, _ in outcomes]
     text = "\n".join(map(_status_line, sweeps))
@@ -240,7 +244,7 @@ def _dry_run(spec: SweepSpec) -> Outcome:
         "spec": specs.to_plain_spec(planned.spec),
         "folder": str(planned.paths.folder),
         "parameters": planned.num_parameters,
-        "training_rows": len(planned.splits.train),
+        "training_rows": len(planned.splits.train),  # type: ignore[arg-type]
     }
     if planned.spec.address is None:
         facts |= {"workers": resources.num_workers(size, [node]), "resources": asdict(size)}
@@ -258,7 +262,9 @@ def _outcome(result: Any, options: Namespace) -> Outcome:
     found = ledger.open_sweep(result.name, options.home)
     facts = {**ledger.sweep_facts(found), "wall_s": round(result.wall_s, 3), "startup_s": result.startup_s}
     if result.interrupted:
-        print(f"interrupted; resume with: tuning resume {result.name}{_home_option(options)}", file=sys.stderr)
+        print(
+            f"interrupted; resume with: tuning resume {result.name}{_home_option(options)}", file=sys.stderr
+        )
         return facts, _status_line(facts), 130
     fault = run.fault(result)
     if fault is not None:
@@ -300,7 +306,5 @@ def _status_text(facts: dict[str, Any]) -> str:
 
 def _best_text(facts: dict[str, Any]) -> str:
     test = "".join(f", {key}={value:.5g}" for key, value in (facts["test"] or {}).items())
-    return (
-        f"best        trial {facts['trial']}: {facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}\n"
-        f"            {describe(facts['hyperparameters'])}"
-    )
+    found = f"{facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}"
+    return f"best        trial {facts['trial']}: {found}\n            {describe(facts['hyperparameters'])}"

@@ -97,6 +97,8 @@ class Dispatcher:
     def report(self, reports: Iterable[EpochReport]) -> None:
         """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
         for report in reports:
+            if report.trial in self._ended:
+                continue
             if report.state in (State.DIVERGED, State.FAILED):
                 self._ended[report.trial] = report
             if report.state is not State.FAILED:
@@ -124,9 +126,9 @@ class Dispatcher:
             self._discard_resume_files(cohort)
 
     def _told(self, report: EpochReport) -> None:
-        if report.state is State.RUNNING:
-            if not self.study.report(report.trial, report.epoch, report.metrics[self.metric]):
-                return
+        is_value = report.state is State.RUNNING
+        if is_value and not self.study.report(report.trial, report.epoch, report.metrics[self.metric]):
+            return
         for recorder in self.recorders:
             recorder.epoch(report)
 

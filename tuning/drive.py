@@ -17,11 +17,12 @@ from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.engine import checkpoint
 from tuning.engine.solo import Training
+from tuning.errors import SweepError
 from tuning.plan import Plan
 from tuning.records import State, TrialRecord, TrialSpec
 from tuning.references import is_callable_reference
 from tuning.run import Clock, SweepResult
-from tuning.spec import SweepSpec
+from tuning.spec import Resources, SweepSpec
 from tuning.study import Study
 
 if TYPE_CHECKING:
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
 
 def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> SweepResult:
     """Run what was planned; an interrupted sweep returns, with `interrupted` set."""
-    spec, where = planned.spec, planned.paths
-    if spec.tracking_uri:
-        tracking.check(spec.tracking_uri)
-    spec, workers = _sized(spec, cluster)
-    clock.mark("Ray up")
+    where = planned.paths
+    if planned.spec.tracking_uri:
+        tracking.check(planned.spec.tracking_uri)
+    size, workers = _sized(planned.spec, cluster)
     _make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
-        spec = _settle(spec, where)
+        spec = replace(_settle(planned.spec, where), resources=size)
         folder = where.storage(spec.storage, str(spec.id))
         study = Study(spec, where.journal, write=True)
         study.enqueue(tuple(spec.try_))
@@ -48,14 +48,17 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
             dispatcher.resume(_unfinished(study, folder))
             interrupted = False
             if not dispatcher.is_done:
+                progress.phase("starting Ray")
+                cluster.result()
+                clock.mark("Ray up")
                 progress.phase("starting workers")
                 interrupted = _schedule(spec, dispatcher, folder, workers, tracker, clock)
             progress.phase("saving")
             _save_interrupted(planned, study, folder, tracker)
-            study.add_seconds(clock.elapsed_s())
             best = records.best_trial(study.trials(), study.mode)
             test = _measure_best(planned, study, folder, best)
             tracker.close(_status(interrupted, best, dispatcher), best, test)
+            study.add_seconds(clock.elapsed_s())
             progress.phase("")
         return SweepResult(
             name=where.name,
@@ -76,14 +79,15 @@ def _status(interrupted: bool, best: TrialRecord | None, dispatcher: Dispatcher)
     return "FAILED" if best is None or dispatcher.halted else "FINISHED"
 
 
-def _sized(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[SweepSpec, int]:
-    """Settle a worker's share and how many workers there will be."""
+def _sized(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, int]:
+    """Return a worker's share of the cluster, and how many workers there will be."""
     from tuning.schedule import resources
 
-    nodes = cluster.result()
-    spec = replace(spec, resources=resources.chosen(spec.resources, nodes))
-    workers = resources.num_workers(spec.resources, nodes)
-    return spec, min(workers, spec.max_concurrent or workers, spec.trials)
+    # A local cluster is still on its way up, but what it will have is known.
+    nodes = cluster.result() if spec.address or cluster.done() else [resources.local_node()]
+    size = resources.chosen(spec.resources, nodes)
+    workers = resources.num_workers(size, nodes)
+    return size, min(workers, spec.max_concurrent or workers, spec.trials)
 
 
 def _make_home(where: paths.SweepPaths) -> None:
@@ -96,7 +100,7 @@ def _make_home(where: paths.SweepPaths) -> None:
 def _settle(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     """Give a new sweep its id, and keep the spec in the sweep's folder."""
     spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
-    storage.write(str(where.spec), specs.dump(spec).encode())
+    storage.write(str(where.spec), specs.dump(replace(spec, home=None)).encode())
     return spec
 
 
@@ -134,6 +138,8 @@ def _schedule(
         except KeyboardInterrupt:
             interrupted.set()
             dispatcher.halted = "interrupted"
+        except SweepError as error:
+            dispatcher.halted = str(error)
     return interrupted.is_set()
 
 

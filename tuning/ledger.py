@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tuning import paths, spec as specs
+from tuning import paths
+from tuning import spec as specs
 from tuning.claim import is_claimed
 from tuning.errors import RequestError, SweepError
 from tuning.naming import unknown
@@ -74,7 +75,9 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
     spec = specs.load(where.spec)
     is_running = is_claimed(where.claim)
     if not where.journal.exists():
-        return Sweep(spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, is_running=is_running)
+        return Sweep(
+            spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, is_running=is_running
+        )
     study = Study(spec, where.journal, write=False)
     trials = study.trials()
     if not is_running:

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuning import paths, references, resolve, spec as specs
+from tuning import paths, references, resolve
+from tuning import spec as specs
 from tuning.data import CATALOG as DATA
 from tuning.data import Splits
 from tuning.engine import batches, solo
 from tuning.errors import RequestError
+from tuning.naming import unknown
 from tuning.records import TrialSpec
 from tuning.references import ModelReference, is_callable_reference
-from tuning.space import Choice, Int
+from tuning.space import Choice, Int, ends
 from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
 
 PROBE_ROWS = 4
@@ -62,7 +64,7 @@ def _check_tasks(model: str, data: str) -> None:
     if is_callable_reference(model) or is_callable_reference(data):
         return
     if data not in DATA:
-        raise specs.unknown("data", data, DATA)
+        raise unknown("data", data, DATA)
     wants, is_ = models.CATALOG[model].task, DATA[data].task
     if wants != is_:
         fitting = ", ".join(sorted(name for name, card in DATA.items() if card.task == wants))
@@ -132,10 +134,10 @@ def _probes(spec: SweepSpec) -> Iterator[dict[str, Any]]:
     """Yield the model's hyperparameters at one end of every range, then each other choice alone."""
     own = {k: v for k, v in spec.fixed.items() if k not in TRAINING_HYPERPARAMETERS}
     searched = {k: d for k, d in (spec.search or {}).items() if k not in TRAINING_HYPERPARAMETERS}
-    ends = {k: d.choices if isinstance(d, Choice) else (d.low, d.high) for k, d in searched.items()}
-    base = {**own, **{key: values[0] for key, values in ends.items()}}
+    bounds = {key: ends(dimension) for key, dimension in searched.items()}
+    base = {**own, **{key: values[0] for key, values in bounds.items()}}
     yield base
-    for key, values in ends.items():
+    for key, values in bounds.items():
         if isinstance(searched[key], Choice | Int):
             for value in values[1:]:
                 yield {**base, key: value}

@@ -131,8 +131,9 @@ def _check_optimizer(spec: SweepSpec) -> None:
     optimizers |= {entry["optimizer"] for entry in spec.try_ if "optimizer" in entry}
     for key in _given(spec):
         if key in OWNERS and not optimizers & set(OWNERS[key]):
-            names = " or ".join(OWNERS[key])
+            owners = " or ".join(OWNERS[key])
+            chosen = " or ".join(sorted(map(str, optimizers)))
             raise RequestError(
-                f"`{key}` belongs to {names}, but the optimizer is {' or '.join(map(str, sorted(map(str, optimizers))))}; "
+                f"`{key}` belongs to {owners}, but the optimizer is {chosen}; "
                 f"leave `{key}` out or choose another optimizer."
             )

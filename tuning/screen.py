@@ -92,7 +92,7 @@ class Progress:
     def phase(self, text: str) -> None:
         """Say what goes on while no trial runs yet."""
         self._phase = text
-        if self._live is None:
+        if text and self._live is None:
             self.say(f"{text} ...")
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:

@@ -95,6 +95,11 @@ def parse_option(text: str) -> tuple[str, Any]:
     return key, {"low": number(parts[0]), "high": number(parts[1]), "log": len(parts) == 3}
 
 
+def ends(dimension: Dimension) -> tuple[Scalar, ...]:
+    """Return the values that bound a dimension: both ends of a range, every choice."""
+    return dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+
+
 def to_plain(dimension: Dimension) -> dict[str, Any]:
     """Return the YAML notation of a dimension."""
     if isinstance(dimension, Choice):

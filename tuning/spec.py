@@ -12,7 +12,7 @@ from tuning import paths, references
 from tuning.errors import RequestError
 from tuning.naming import unknown
 from tuning.records import Mode
-from tuning.space import Dimension, Float, Scalar, number, parse_dimension, to_plain
+from tuning.space import Dimension, Scalar, ends, number, parse_dimension, to_plain
 
 Optimizer = Literal["sgd", "rmsprop", "adagrad", "adam"]
 StoppingKind = Literal["asha", "median", "none"]
@@ -141,26 +141,24 @@ class SweepSpec:
 
 
 def _check_hyperparameters(spec: SweepSpec) -> None:
+    search = spec.search or {}
     for key, value in spec.fixed.items():
         check_value(key, value)
-    for key, dimension in (spec.search or {}).items():
+    for key, dimension in search.items():
         if key in spec.fixed:
             raise RequestError(
-                f"A hyperparameter is searched or fixed, not both, but {key!r} stands under `search` and `fixed`."
+                "A hyperparameter is searched or fixed, not both, "
+                f"but {key!r} stands under `search` and `fixed`."
             )
-        ends = dimension.choices if not isinstance(dimension, Float) and hasattr(dimension, "choices") else (
-            dimension.low,  # type: ignore[union-attr]
-            dimension.high,  # type: ignore[union-attr]
-        )
-        for end in ends:
-            check_value(key, end, where=f"search.{key}")
+        for value in ends(dimension):
+            check_value(key, value, where=f"search.{key}")
     for index, entry in enumerate(spec.try_):
         for key, value in entry.items():
-            check_value(key, value, where=f"try[{index}].{key}")
-            dimension_ = (spec.search or {}).get(key)
-            if dimension_ is not None and value not in dimension_:
+            where = f"try[{index}].{key}"
+            check_value(key, value, where=where)
+            if key in search and value not in search[key]:
                 raise RequestError(
-                    f"try[{index}].{key} must lie in the search range {to_plain(dimension_)}, but got {value!r}; "
+                    f"{where} must lie in the search range {to_plain(search[key])}, but got {value!r}; "
                     "widen the range or change the value."
                 )
 
@@ -196,7 +194,9 @@ def from_plain(plain: object, *, folder: Path) -> SweepSpec:
         if value is not None:
             values[known[key]] = value
     if "model" not in values:
-        raise RequestError("A spec needs `model`: a catalog name (see `tuning models`) or `file.py:callable`.")
+        raise RequestError(
+            "A spec needs `model`: a catalog name (see `tuning models`) or `file.py:callable`."
+        )
     for key in ("model", "data"):
         if isinstance(values.get(key), str):
             values[key] = references.absolute(values[key], folder)
@@ -303,7 +303,9 @@ def _scalars(name: str, plain: object) -> dict[str, Scalar]:
         raise RequestError(f"`{name}` must map hyperparameters to values, but got {plain!r}.")
     for key, value in plain.items():
         if isinstance(value, list | tuple | Mapping):
-            raise RequestError(f"{name}.{key} must be one value, but got {value!r}; ranges go under `search`.")
+            raise RequestError(
+                f"{name}.{key} must be one value, but got {value!r}; ranges go under `search`."
+            )
     return {str(key): number(value) if value is not None else None for key, value in plain.items()}  # type: ignore[misc]
 
 
@@ -322,5 +324,6 @@ def _check_amount(key: str, value: object) -> None:
         raise RequestError(f"`{key}` must be a number >= 0, but got {value!r}.")
     if value > 1 and value != int(value):
         raise RequestError(
-            f"`{key}` must be a share below 1 or a whole number, but got {value}; Ray splits only single units."
+            f"`{key}` must be a share below 1 or a whole number, but got {value}: "
+            "Ray gives shares of one unit only."
         )

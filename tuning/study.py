@@ -7,9 +7,10 @@ absolute path, written by the one driver that holds the sweep's claim; readers o
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tuning.errors import SweepError
@@ -111,7 +112,9 @@ class Study:
         return [self._record(trial) for trial in trials if trial.state is not TrialState.WAITING]
 
     def unfinished(self) -> list[int]:
-        return [trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+        return [
+            trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        ]
 
     def num_ended(self) -> int:
         return len(self._study.get_trials(deepcopy=False, states=ENDED))
@@ -163,8 +166,7 @@ class Study:
 
 def _suggest_one(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Scalar:
     if isinstance(dimension, Choice):
-        choice: Scalar = trial.suggest_categorical(key, dimension.choices)
-        return choice
+        return cast(Scalar, trial.suggest_categorical(key, dimension.choices))
     if isinstance(dimension, Int):
         return trial.suggest_int(key, dimension.low, dimension.high, log=dimension.log)
     return trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)
@@ -195,7 +197,7 @@ def _best(values: dict[int, float], mode: Any) -> int:
 def _storage(journal: Path) -> optuna.storages.JournalStorage:
     assert journal.is_absolute()  # Optuna's lock spins for ever under a relative path
     try:
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     except (ValueError, KeyError) as error:
         raise SweepError(f"The study {journal} cannot be read: {error}") from error
 

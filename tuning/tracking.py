@@ -128,8 +128,8 @@ class Tracker:
                 self._failure = error
         if self._failure is not None:
             raise SweepError(
-                f"MLflow at {self._uri} could not be written: {self._failure}. Study and checkpoints are complete; "
-                f"run the same command again once it is back."
+                f"MLflow at {self._uri} could not be written: {self._failure}. "
+                "Study and checkpoints are complete; run the same command again once it is back."
             ) from self._failure
 
     def _write_all(self) -> None:
@@ -265,7 +265,10 @@ class Tracker:
         if best is not None and best.value is not None:
             now_ms = int(time.time() * 1000)
             values = {str(self._spec.metric): best.value, **(test or {})}
-            tags = {"tuning.best_trial": str(best.number), "tuning.best_run_id": self._run_ids.get(best.number, "")}
+            tags = {
+                "tuning.best_trial": str(best.number),
+                "tuning.best_run_id": self._run_ids.get(best.number, ""),
+            }
             self._client.log_batch(
                 self._parent_id,
                 [Metric(key, value, now_ms, 0) for key, value in values.items()],
@@ -322,14 +325,20 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
     wanted = f"tags.`tuning.sweep` = '{name}' and tags.`tuning.kind` = 'sweep'"
     parents = client.search_runs(experiments, wanted)
     if len(parents) != 1:
-        found = "none" if not parents else f"{len(parents)} (ids {[p.data.tags['tuning.sweep_id'] for p in parents]})"
+        found = (
+            "none"
+            if not parents
+            else f"{len(parents)} (ids {[p.data.tags['tuning.sweep_id'] for p in parents]})"
+        )
         raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: {found}.")
     tags = parents[0].data.tags
     number = tags.get("tuning.best_trial") if trial is None else str(trial)
     wanted = f"tags.`tuning.sweep_id` = '{tags['tuning.sweep_id']}' and tags.`tuning.trial` = '{number}'"
     runs = client.search_runs(experiments, wanted) if number is not None else []
     if not runs:
-        raise RequestError(f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}.")
+        raise RequestError(
+            f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         spec = client.download_artifacts(parents[0].info.run_id, "spec.yaml", scratch)
         folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)

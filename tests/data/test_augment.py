@@ -82,9 +82,7 @@ def test_batch_is_resampled_as_torchvision_does_image_by_image(digits: Any) -> N
     # Black must be 0 here: torchvision counts its fill twice at the border of the image.
     images = digits.train.tensors[0][:16]
     images = images - images.min()
-    affine = v2.RandomAffine(
-        degrees=10, translate=(0.1, 0.1), interpolation=v2.InterpolationMode.BILINEAR
-    )
+    affine = v2.RandomAffine(degrees=10, translate=(0.1, 0.1), interpolation=v2.InterpolationMode.BILINEAR)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         expected = torch.stack([affine(image) for image in images])

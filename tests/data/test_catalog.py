@@ -45,8 +45,7 @@ def raw_inputs(splits: Splits) -> Tensor:
     """Undo the standardisation, in float64."""
     column = (-1, 1, 1) if splits.preprocess["kind"] == "image" else (-1,)
     mean, std = (
-        torch.tensor(splits.preprocess[key], dtype=torch.float64).view(column)
-        for key in ("mean", "std")
+        torch.tensor(splits.preprocess[key], dtype=torch.float64).view(column) for key in ("mean", "std")
     )
     return all_inputs(splits).double() * std + mean
 
@@ -94,9 +93,7 @@ def test_splits_describe_themselves(name: str, digits_folder: Path) -> None:
 
 
 @offline
-def test_same_seed_gives_the_same_values_whatever_the_global_state(
-    name: str, digits_folder: Path
-) -> None:
+def test_same_seed_gives_the_same_values_whatever_the_global_state(name: str, digits_folder: Path) -> None:
     torch.manual_seed(1)
     first = load(name, seed=3, folder=digits_folder)
     state = torch.get_rng_state()
@@ -127,9 +124,7 @@ def test_every_row_is_in_exactly_one_split(name: str, digits_folder: Path) -> No
     else:
         expected = torch.from_numpy(load_diabetes(scaled=False).data)
     rows, expected_rows = (sorted(tensor.tolist()) for tensor in (raw, expected))
-    torch.testing.assert_close(
-        torch.tensor(rows), torch.tensor(expected_rows), atol=1e-4, rtol=1e-5
-    )
+    torch.testing.assert_close(torch.tensor(rows), torch.tensor(expected_rows), atol=1e-4, rtol=1e-5)
 
 
 def test_noisy_points_are_in_exactly_one_split() -> None:
@@ -144,9 +139,7 @@ def test_statistics_come_from_the_training_part_alone(name: str, digits_folder: 
     axes = (0, 2, 3) if name == "mnist5k" else (0,)
     (train, _), (validation, _), (test, _) = parts(splits)
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    torch.testing.assert_close(
-        train.double().mean(axes), zero.expand(train.shape[1]), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(train.double().mean(axes), zero.expand(train.shape[1]), atol=1e-5, rtol=0)
     torch.testing.assert_close(
         train.double().std(axes, correction=0), one.expand(train.shape[1]), atol=1e-5, rtol=0
     )
@@ -207,9 +200,7 @@ def test_sine_windows_follow_each_other_through_all_splits() -> None:
         ("noisy_square", lambda x: x.square(), 0.1, 0.2 / math.sqrt(12)),
     ],
 )
-def test_targets_scatter_about_their_curve(
-    name: str, curve, noise_mean: float, noise_std: float
-) -> None:
+def test_targets_scatter_about_their_curve(name: str, curve, noise_mean: float, noise_std: float) -> None:
     splits = load(name, seed=0)
     x = raw_inputs(splits) if name == "parabola" else all_inputs(splits).double()
     noise = torch.cat([y for _, y in parts(splits)]).double() - curve(x)
@@ -273,9 +264,7 @@ def test_the_package_imports_nothing_heavy(digits_folder: Path) -> None:
     assert other.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("name", "limit_s"), [("mnist5k", 0.3), ("parabola", 0.02), ("sine", 0.02)]
-)
+@pytest.mark.parametrize(("name", "limit_s"), [("mnist5k", 0.3), ("parabola", 0.02), ("sine", 0.02)])
 def test_loading_is_fast(name: str, limit_s: float, digits_folder: Path) -> None:
     load(name, seed=0, folder=digits_folder)
 

@@ -201,9 +201,7 @@ def test_files_put_there_by_hand_survive_a_failed_download(
     assert kept == incomplete
 
 
-def test_workers_that_start_together_share_one_download(
-    tmp_path: Path, server: ThreadingHTTPServer
-) -> None:
+def test_workers_that_start_together_share_one_download(tmp_path: Path, server: ThreadingHTTPServer) -> None:
     expected = load("mnist", seed=0, folder=tmp_path / "alone").fingerprint
     num_alone = len(server.requests)  # type: ignore[attr-defined]
     found: list[str] = []
@@ -220,9 +218,7 @@ def test_workers_that_start_together_share_one_download(
     assert len(server.requests) == 2 * num_alone  # type: ignore[attr-defined]
 
 
-def test_colour_images_get_statistics_per_channel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colour_images_get_statistics_per_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A fake CIFAR-10: its loader checks the hashes of files that cannot be had without a network.
     rng = np.random.default_rng(0)
 

@@ -97,12 +97,7 @@ def test_examples_read_one_by_one_become_tensors(
 
 def test_classes_are_counted_over_the_whole_training_part() -> None:
     examples = [(torch.zeros(1), label) for label in (0, 1, 6, 2)]
-    assert (
-        own(
-            lambda: [Examples(examples), Examples(examples[:1]), Examples(examples[:1])]
-        ).num_outputs
-        == 7
-    )
+    assert own(lambda: [Examples(examples), Examples(examples[:1]), Examples(examples[:1])]).num_outputs == 7
 
 
 def test_a_subclass_with_its_own_reading_is_read_through_it() -> None:

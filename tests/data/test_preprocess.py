@@ -77,9 +77,7 @@ def test_a_grey_image_may_come_in_any_form(give) -> None:
     prepared = preprocessor(GREY)(give(image))
     assert prepared.dtype == torch.float32
     # Back from colour to grey, rounding may cost one of 255 steps.
-    torch.testing.assert_close(
-        prepared, normalized(image[None, None], GREY), atol=1.01 / 255 / 0.31, rtol=0
-    )
+    torch.testing.assert_close(prepared, normalized(image[None, None], GREY), atol=1.01 / 255 / 0.31, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +170,6 @@ def test_unprepared_inputs_only_get_their_batch_axis(raw: Any) -> None:
         ({"kind": "later"}, 0, "newer version"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(
-    description: dict[str, Any], raw: Any, message: str
-) -> None:
+def test_inputs_that_do_not_fit_are_refused(description: dict[str, Any], raw: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         preprocessor(description)(raw)

@@ -43,7 +43,5 @@ def test_each_convolution_block_halves_the_image() -> None:
 
 def test_cnn_drops_features_just_before_the_output() -> None:
     # In a convolution a dropped unit's neighbours still tell its value.
-    dropouts = [
-        name for name, m in CNN(dropout=0.5).named_modules() if isinstance(m, torch.nn.Dropout)
-    ]
+    dropouts = [name for name, m in CNN(dropout=0.5).named_modules() if isinstance(m, torch.nn.Dropout)]
     assert dropouts == ["dropout"]

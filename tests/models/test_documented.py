@@ -193,9 +193,7 @@ def test_sequential_models_are_the_documented_layers(name: str, layers: list[typ
         ("rnn", "between", [nn.BatchNorm1d, nn.Dropout]),
     ],
 )
-def test_batch_norm_comes_before_dropout_before_activation(
-    name: str, slot: str, layers: list[type]
-) -> None:
+def test_batch_norm_comes_before_dropout_before_activation(name: str, slot: str, layers: list[type]) -> None:
     model = models.build(name, bn_momentum=0.1, dropout=0.2)
     assert [type(layer) for layer in model.get_submodule(slot).children()] == layers
 

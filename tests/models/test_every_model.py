@@ -162,8 +162,7 @@ def test_stacked_models_train_as_they_do_alone(name: str) -> None:
     trio = [models.build(name, dropout=0.0, bn_momentum=0.1).double() for _ in range(3)]
     x = batch(name).double()
     stacked = [
-        {key: value.detach().clone() for key, value in state.items()}
-        for state in stack_module_state(trio)
+        {key: value.detach().clone() for key, value in state.items()} for state in stack_module_state(trio)
     ]
     template = models.build(name, dropout=0.0, bn_momentum=0.1).double()
     together = torch.vmap(lambda p, b: functional_call(template, (p, b), x))(*stacked)

@@ -67,18 +67,12 @@ CATALOG: dict[str, DataCard] = {
         Source("CIFAR10", "cifar-10-python.tar.gz"),
         crop_and_flip,
     ),
-    "parabola": DataCard(
-        "2,500 points of x^2 - 5 with normal noise", "regression", generated.parabola
-    ),
+    "parabola": DataCard("2,500 points of x^2 - 5 with normal noise", "regression", generated.parabola),
     "noisy_line": DataCard(
         "20 noisy points of a line to overfit, 20 held out", "regression", generated.noisy_line
     ),
-    "noisy_square": DataCard(
-        "100 points of x^2 with uniform noise", "regression", generated.noisy_square
-    ),
-    "sine": DataCard(
-        "140 windows of a sine, from which to tell the cosine", "regression", generated.sine
-    ),
+    "noisy_square": DataCard("100 points of x^2 with uniform noise", "regression", generated.noisy_square),
+    "sine": DataCard("140 windows of a sine, from which to tell the cosine", "regression", generated.sine),
     "diabetes": DataCard(
         "442 patients, progression of their disease; comes with scikit-learn",
         "regression",

@@ -31,9 +31,9 @@ def shift_and_turn(batch: Tensor, seed: int, background: list[float]) -> Tensor:
     affine = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
     with _seeded(seed):
         drawn = [affine.make_params([image]) for image in batch]
-    theta = torch.tensor(
-        [_output_to_input(p["angle"], p["translate"], batch.shape[-1]) for p in drawn]
-    ).to(batch)
+    theta = torch.tensor([_output_to_input(p["angle"], p["translate"], batch.shape[-1]) for p in drawn]).to(
+        batch
+    )
     grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
     fill = torch.tensor(background).to(batch).view(-1, 1, 1)
     # Pixels from outside the image read as zero: let zero be the background meanwhile.

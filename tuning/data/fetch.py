@@ -59,9 +59,7 @@ def _read(source: Source, folder: Path) -> tuple[Arrays, Arrays]:
 def _load(source: Source, folder: Path, *, train: bool, download: bool = False) -> Arrays:
     import torchvision.datasets
 
-    dataset: Any = getattr(torchvision.datasets, source.class_name)(
-        folder, train=train, download=download
-    )
+    dataset: Any = getattr(torchvision.datasets, source.class_name)(folder, train=train, download=download)
     labels = torch.as_tensor(dataset.targets).long()
     if len(labels) != len(dataset.data):
         raise ValueError(f"{len(dataset.data)} images, but {len(labels)} labels")

@@ -76,9 +76,7 @@ def _sine_windows(first: int, end: int) -> Arrays:
     return time.sin(), time.cos()
 
 
-def _random_parts(
-    name: str, seed: int, x: Tensor, y: Tensor, sizes: tuple[int, ...]
-) -> list[Arrays]:
+def _random_parts(name: str, seed: int, x: Tensor, y: Tensor, sizes: tuple[int, ...]) -> list[Arrays]:
     return [(x[rows], y[rows]) for rows in shuffled_parts(len(x), sizes, generator(name, seed))]
 
 
@@ -90,9 +88,7 @@ def _plain(mean: Tensor, std: Tensor) -> dict[str, Any]:
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
-def _splits(
-    name: str, parts: list[Arrays], preprocess: dict[str, Any], ordered: bool = False
-) -> Splits:
+def _splits(name: str, parts: list[Arrays], preprocess: dict[str, Any], ordered: bool = False) -> Splits:
     train, validation, test = tensor_datasets(
         [(inputs.float(), targets.float()) for inputs, targets in parts]
     )

@@ -37,9 +37,7 @@ def mnist5k(name: str, seed: int, folder: Path, *, augment: ImageAugment) -> Spl
     return _splits(name, [(images[rows], labels[rows]) for rows in parts], augment)
 
 
-def official(
-    name: str, seed: int, folder: Path, *, source: Source, augment: ImageAugment
-) -> Splits:
+def official(name: str, seed: int, folder: Path, *, source: Source, augment: ImageAugment) -> Splits:
     """A set of torchvision's with its official test set; a tenth of the rest is for validation."""
     (images, labels), test = fetch(source, folder)
     num_validation = len(labels) // 10
@@ -59,9 +57,7 @@ def _parse_mnist5k() -> NamedArrays:
 def _splits(name: str, parts: list[Arrays], augment: ImageAugment) -> Splits:
     """Standardise uint8 images (n, channels, height, width) and put the splits together."""
     mean, std = pixel_statistics(parts[0][0])
-    train, validation, test = tensor_datasets(
-        [(standardized(images, mean, std), y) for images, y in parts]
-    )
+    train, validation, test = tensor_datasets([(standardized(images, mean, std), y) for images, y in parts])
     shape = parts[0][0].shape[1:]
     black = [-m / s for m, s in zip(mean, std, strict=True)]
     return Splits(

@@ -89,9 +89,7 @@ def _first_example(dataset: Any, name: str, split: str) -> Arrays:
     if not length:
         raise RequestError(f"{where}: must hold at least one example, but it is empty.")
     if not isinstance(example, tuple | list) or len(example) != 2:
-        raise RequestError(
-            f"{where}: must yield (input, target) pairs, but yields {_described(example)}."
-        )
+        raise RequestError(f"{where}: must yield (input, target) pairs, but yields {_described(example)}.")
     try:
         x, y = (torch.as_tensor(part) for part in example)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -145,9 +143,7 @@ def _targets(y: Tensor, task: Task, *, batch_axes: int) -> Tensor:
     return y.float().unsqueeze(-1) if y.ndim == batch_axes else y.float()
 
 
-def _num_outputs(
-    datasets: dict[str, Dataset[Any]], task: Task, first_target: Tensor, name: str
-) -> int:
+def _num_outputs(datasets: dict[str, Dataset[Any]], task: Task, first_target: Tensor, name: str) -> int:
     if task == "regression":
         return first_target.shape[-1] if first_target.ndim else 1
     # A set that is read example by example is gone through once, and only its training part.
@@ -156,9 +152,7 @@ def _num_outputs(
         held.append(torch.stack([train[row][1] for row in range(len(train))]))  # type: ignore[arg-type]
     labels = torch.cat(held)
     if labels.min() < 0:
-        raise RequestError(
-            f"Data {name!r}: class labels must count from 0, but got {int(labels.min())}."
-        )
+        raise RequestError(f"Data {name!r}: class labels must count from 0, but got {int(labels.min())}.")
     return int(labels.max()) + 1
 
 

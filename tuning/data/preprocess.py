@@ -59,9 +59,7 @@ def _rows(raw: Any, shape: list[int] | None, dtype: torch.dtype = torch.float32)
     )
 
 
-def _image_preprocessor(
-    mean: list[float], std: list[float], shape: list[int]
-) -> Callable[[Any], Tensor]:
+def _image_preprocessor(mean: list[float], std: list[float], shape: list[int]) -> Callable[[Any], Tensor]:
     from torchvision.transforms import v2
 
     channels, *size = shape
@@ -89,9 +87,7 @@ def _batch(raw: Any, channels: int) -> Tensor:
         mode = "L" if channels == 1 else "RGB"
         images: Tensor = v2.functional.pil_to_tensor(raw.convert(mode)).unsqueeze(0)
     elif not isinstance(raw, np.ndarray | Tensor):
-        raise RequestError(
-            f"An image must be a PIL image, an array or a tensor, but got {_name(raw)}."
-        )
+        raise RequestError(f"An image must be a PIL image, an array or a tensor, but got {_name(raw)}.")
     elif raw.dtype not in (np.uint8, torch.uint8):
         raise RequestError(
             f"Images must be uint8 (0 to 255), but got {raw.dtype}; "

@@ -24,7 +24,9 @@ LOADER_WORKERS = 2
 class Batches:
     """The batches of one split at one batch size on one device; `Splits` stay as they were."""
 
-    def __init__(self, dataset: Dataset[Any], batch_size: int, device: torch.device, *, ordered: bool) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, device: torch.device, *, ordered: bool
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.device = device

@@ -20,7 +20,9 @@ from tuning.spec import SweepSpec
 FORMAT = 1
 
 
-def save_best(folder: str, training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> str | None:
+def save_best(
+    folder: str, training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits
+) -> str | None:
     """Write a trial's best state and its card; return the file, None if no epoch was finite."""
     if training.best is None:
         return None

@@ -10,10 +10,13 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
+from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tuning.dispatch import Dispatcher
+from tuning.errors import SweepError
 from tuning.records import EpochReport
 from tuning.schedule.gate import Gate
 from tuning.schedule.trainable import decode_reports, run_cohort
@@ -29,7 +32,7 @@ Listener = Callable[[dict[str, Any], list[EpochReport]], None]
 """Told the worker (host, pid, gpus) of every batch of reports."""
 
 
-class CohortSearcher(Searcher):  # type: ignore[misc]  # ray is untyped
+class CohortSearcher(Searcher):
     """Hands cohorts to Tune and what Tune hears of them to the dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener) -> None:
@@ -40,7 +43,7 @@ class CohortSearcher(Searcher):  # type: ignore[misc]  # ray is untyped
         self._cohorts: dict[str, str] = {}
         """Cohort id by Tune's trial id."""
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         if self._dispatcher.is_done:
             return Searcher.FINISHED
         if len(self._cohorts) >= self._max_concurrent:
@@ -76,11 +79,11 @@ class CohortSearcher(Searcher):  # type: ignore[misc]  # ray is untyped
         raise NotImplementedError("A sweep is resumed from its study, never from Tune's state.")
 
 
-class StopWhenHalted(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
+class StopWhenHalted(FIFOScheduler):
     """Ends every cohort at its next report once the dispatcher has halted."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._dispatcher = dispatcher
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, l
         folder: path or URI of checkpoints and resume state, which every node sees.
         workers: cohorts at the same time.
     """
-    gate = ray.remote(num_cpus=0)(Gate).remote()  # type: ignore[attr-defined]
+    gate = ray.remote(num_cpus=0)(Gate).remote()
     trainable = tune.with_resources(
         partial(run_cohort, spec=spec, folder=folder, gate=gate, workers=workers),
         tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
@@ -121,7 +124,11 @@ def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, l
                 failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (TuneError, RayError, ConnectionError) as error:
+            last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise SweepError(f"Ray could not go on: {last[0]}") from error
 
 
 @contextlib.contextmanager

@@ -139,5 +139,3 @@ def _missed(task: Cohort, resume: dict[int, dict[str, Any]], spec: SweepSpec) ->
         for epoch, metrics in enumerate(state["history"], start=1)
         if epoch > task.epoch
     ]
-
-

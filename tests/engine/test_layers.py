@@ -1,0 +1,53 @@
+"""Dropout masks: a hash of (sweep seed, trial, step, layer, position)."""
+
+import pytest
+import torch
+from torch import nn
+
+from tuning.engine.layers import HashDropout, replace_dropout, uniform_bits
+
+
+def test_bits_are_uniform_over_positions_and_over_keys() -> None:
+    keys = torch.arange(200)
+    bits = torch.stack([uniform_bits(key, torch.Size([1000])) for key in keys]).double() / 2**32
+    assert bits.mean().item() == pytest.approx(0.5, abs=0.005)
+    assert bits.var().item() == pytest.approx(1 / 12, abs=0.002)
+    counts = torch.histc(bits, bins=64, min=0, max=1)
+    expected = bits.numel() / 64
+    chi_square = ((counts - expected) ** 2 / expected).sum().item()
+    assert chi_square < 110  # 63 degrees of freedom: beyond the 99.98th percentile
+    along_positions = torch.corrcoef(torch.stack([bits[:, :-1].flatten(), bits[:, 1:].flatten()]))[0, 1]
+    along_keys = torch.corrcoef(torch.stack([bits[:-1].flatten(), bits[1:].flatten()]))[0, 1]
+    assert abs(along_positions.item()) < 0.01 and abs(along_keys.item()) < 0.01
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_units_are_dropped_at_the_rate_and_the_rest_scaled_up(rate: float) -> None:
+    dropout = HashDropout(rate, key=7)
+    dropout.begin(3)
+    dropped = dropout(torch.ones(200, 500))
+    assert (dropped == 0).double().mean().item() == pytest.approx(rate, abs=0.01)
+    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / (1 - rate)])
+
+
+def test_masks_repeat_for_the_same_step_and_differ_between_steps_layers_trials_and_calls() -> None:
+    def masks(seed: int, trial: int, step: int) -> list[torch.Tensor]:
+        model = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+        placed = replace_dropout(model, seed, trial)
+        for dropout in placed:
+            dropout.begin(step)
+        return [dropout(torch.ones(1000)) for dropout in (*placed, placed[0])]
+
+    first = masks(0, 1, 2)
+    assert all(map(torch.equal, first, masks(0, 1, 2)))
+    distinct = [*first, masks(0, 1, 3)[0], masks(0, 2, 2)[0], masks(1, 1, 2)[0]]
+    assert len({tuple(mask.tolist()) for mask in distinct}) == len(distinct)
+
+
+def test_nothing_is_dropped_in_eval_mode_and_parameters_keep_their_names() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.9), nn.Linear(2, 2))
+    before = list(model.state_dict())
+    (dropout,) = replace_dropout(model, 0, 0)
+    assert list(model.state_dict()) == before
+    x = torch.ones(4, 2)
+    assert torch.equal(dropout.eval()(x), x)
