@@ -1,0 +1,107 @@
+"""One driver per sweep, as long as it lives."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuning.claim import claim, is_claimed
+from tuning.errors import RequestError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from tuning.claim import claim
+with claim(Path(sys.argv[1]), "demo"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "demo" / "driver.lock"
+
+
+@pytest.fixture
+def other_driver(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the claim until it is killed or its standard input is closed."""
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "held\n"
+        yield driver
+        driver.kill()
+
+
+def test_a_second_driver_is_refused_and_told_who_drives(
+    lock: Path, other_driver: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(RequestError) as refusal, claim(lock, "demo"):
+        pass
+    assert "'demo' is running" in str(refusal.value)
+    assert f"process {other_driver.pid} on host {socket.gethostname()}" in str(refusal.value)
+
+
+def test_a_refused_driver_leaves_the_claim_as_it_is(lock: Path, other_driver: subprocess.Popen[str]) -> None:
+    with pytest.raises(RequestError), claim(lock, "demo"):
+        pass
+    assert is_claimed(lock)
+    assert json.loads(lock.read_text())["pid"] == other_driver.pid
+
+
+def test_death_frees_the_claim(lock: Path, other_driver: subprocess.Popen[str]) -> None:
+    assert is_claimed(lock)
+    other_driver.kill()
+    other_driver.wait()
+    assert not is_claimed(lock)
+    with claim(lock, "demo"):
+        assert is_claimed(lock)
+
+
+def test_the_holder_stands_in_the_file(lock: Path) -> None:
+    with claim(lock, "demo"):
+        assert json.loads(lock.read_text()) == {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def test_one_process_cannot_drive_a_sweep_twice(lock: Path) -> None:
+    with claim(lock, "demo"), pytest.raises(RequestError, match=f"process {os.getpid()}"):
+        with claim(lock, "demo"):
+            pass
+
+
+def test_the_claim_ends_with_its_block(lock: Path) -> None:
+    with claim(lock, "demo"):
+        assert is_claimed(lock)
+    assert not is_claimed(lock)
+
+
+def test_the_claim_ends_with_an_error_too(lock: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(lock, "demo"):
+        raise ZeroDivisionError
+    assert not is_claimed(lock)
+
+
+def test_two_sweeps_are_driven_side_by_side(tmp_path: Path) -> None:
+    with claim(tmp_path / "a" / "driver.lock", "a"), claim(tmp_path / "b" / "driver.lock", "b"):
+        assert is_claimed(tmp_path / "a" / "driver.lock")
+        assert is_claimed(tmp_path / "b" / "driver.lock")
+
+
+def test_asking_writes_nothing(lock: Path) -> None:
+    assert not is_claimed(lock)
+    assert not lock.parent.exists()
+
+
+def test_a_torn_file_of_an_earlier_holder_does_not_matter(lock: Path) -> None:
+    lock.parent.mkdir()
+    lock.write_text('{"host": "gone", "pi')
+    assert not is_claimed(lock)
+    with claim(lock, "demo"):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()

@@ -1,0 +1,130 @@
+"""Every documented model, swept end to end on its default data by the real Ray, Optuna and MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import models
+import tuning
+from tests import sweeps
+from tuning.space import Float, Int
+
+CHEAP = {"cnn": {"epochs": 2}, "lstm": {"epochs": 2}, "net": {"epochs": 12}, "quick_net": {"epochs": 12}}
+
+
+@pytest.mark.parametrize("model", models.CATALOG)
+def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
+    model: str, home: Path, ray_cluster: Any
+) -> None:
+    result = tuning.sweep(tuning.SweepSpec(model=model, trials=4, max_concurrent=2, **CHEAP.get(model, {})))
+    assert result.name == model and len(result.trials) == 4
+    assert result.best is not None and all(trial.state.has_ended for trial in result.trials)
+    searched = {"lr", "momentum", "dropout", "bn_momentum"}
+    assert all(searched <= set(trial.hyperparameters) for trial in result.trials)
+
+    ledgers = sweeps.read(model, home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert ledgers.parent.info.run_name == model
+    assert ledgers.client.get_experiment(ledgers.parent.info.experiment_id).name == model
+
+    best = tuning.load_best(model)
+    assert best.trial == result.best and not best.model.training
+    content, measured = sweeps.remeasured(ledgers.checkpoints[result.best.number])
+    assert measured[content["metric"]] == pytest.approx(result.best.value, rel=1e-6)
+    assert content["epoch"] == result.best.epoch
+    assert all(map(torch.equal, best.model.state_dict().values(), content["state_dict"].values()))
+
+
+def test_the_same_sweep_again_goes_on_to_a_larger_total_and_is_refused_when_it_differs(
+    home: Path, ray_cluster: Any
+) -> None:
+    spec = tuning.SweepSpec(model="net", trials=3, epochs=9, max_concurrent=1)
+    first = tuning.sweep(spec)
+    again = tuning.sweep(spec)
+    assert again.trials == first.trials, "a finished sweep has nothing to do"
+    longer = tuning.sweep(tuning.SweepSpec(model="net", trials=5, epochs=9, max_concurrent=1))
+    assert longer.trials[:3] == first.trials and len(longer.trials) == 5
+    lrs = [trial.hyperparameters["lr"] for trial in longer.trials]
+    assert len(set(lrs)) == 5, "what is suggested after a resume must not repeat what was"
+    sweeps.assert_they_agree(longer, sweeps.read("net", home))
+    with pytest.raises(tuning.RequestError, match=r"epochs: 9 -> 10"):
+        tuning.sweep(tuning.SweepSpec(model="net", trials=5, epochs=10))
+
+
+def test_configurations_to_try_run_first_and_what_they_leave_out_is_suggested(
+    home: Path, ray_cluster: Any
+) -> None:
+    result = tuning.sweep(
+        tuning.SweepSpec(
+            model="net",
+            trials=3,
+            epochs=3,
+            search={"lr": Float(1e-3, 0.3, log=True), "n_hidden": Int(4, 32)},
+            try_=[{"lr": 0.05, "n_hidden": 7}, {"lr": 0.1, "optimizer": "rmsprop", "alpha": 0.9}],
+        )
+    )
+    first, second, third = (trial.hyperparameters for trial in result.trials)
+    assert first == {"optimizer": "sgd", "lr": 0.05, "n_hidden": 7}
+    assert second == {"optimizer": "rmsprop", "alpha": 0.9, "lr": 0.1, "n_hidden": second["n_hidden"]}
+    assert third["optimizer"] == "sgd" and "alpha" not in third
+    sweeps.assert_they_agree(result, sweeps.read("net", home))
+
+
+def test_a_trial_that_diverges_or_fails_ends_alone_and_is_told_so(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "touchy.py").write_text(
+        "import torch\n"
+        "class Touchy(torch.nn.Module):\n"
+        "    def __init__(self, kind='good'):\n"
+        "        super().__init__()\n"
+        "        self.out, self.kind = torch.nn.Linear(1, 1), kind\n"
+        "    def forward(self, x):\n"
+        "        if self.kind == 'bad' and self.training and torch.is_grad_enabled() and len(x) > 4:\n"
+        "            raise ArithmeticError('touched')\n"
+        "        return self.out(x) * (1e30 if self.kind == 'huge' else 1)\n"
+    )
+    result = tuning.sweep(
+        tuning.SweepSpec(
+            model=f"{tmp_path}/touchy.py:Touchy",
+            name="touchy",
+            data="noisy_square",
+            trials=3,
+            epochs=2,
+            search={"lr": Float(0.01, 0.1)},
+            try_=[{"kind": "bad"}, {"kind": "huge"}, {"kind": "good"}],
+        )
+    )
+    assert [trial.state.value for trial in result.trials] == ["failed", "diverged", "completed"]
+    assert result.best is not None and result.best.number == 2
+    ledgers = sweeps.read("touchy", home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert "ArithmeticError: touched" in ledgers.children[0].data.tags["tuning.cause"]
+    assert [trial.state.name for trial in ledgers.study.trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert sorted(ledgers.checkpoints) == [2]
+
+
+def test_trials_that_fail_in_a_row_end_the_sweep_early(home: Path, ray_cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import torch\n"
+        "class Broken(torch.nn.Linear):\n"
+        "    def __init__(self): super().__init__(1, 1)\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 4: raise KeyError('nowhere')\n"
+        "        return super().forward(x)\n"
+    )
+    spec = tuning.SweepSpec(
+        model=f"{tmp_path}/broken.py:Broken",
+        data="noisy_square",
+        trials=50,
+        epochs=2,
+        max_failures=3,
+        max_concurrent=1,
+    )
+    result = tuning.sweep(spec)
+    assert result.halted is not None and "3 trials in a row failed" in result.halted
+    assert "KeyError: 'nowhere'" in result.halted
+    assert len(result.trials) == 3
+    assert sweeps.read("Broken", home).parent.info.status == "FAILED"
