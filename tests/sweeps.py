@@ -55,6 +55,8 @@ def read(name: str, home: Path, tracking_uri: str | None = None, experiment: str
 def assert_they_agree(result: tuning.SweepResult, ledgers: Ledgers) -> None:
     """Study = MLflow = checkpoints, trial by trial, and nothing of the sweep is left RUNNING."""
     trials = {trial.number: trial for trial in result.trials}
+    has_accuracy = any("val_accuracy" in run.data.metrics for run in ledgers.children.values())
+    metric = "val_accuracy" if has_accuracy else "val_loss"
     assert sorted(trials) == [trial.number for trial in ledgers.study.trials] == sorted(ledgers.children)
     assert ledgers.parent.info.status != "RUNNING"
     for number, trial in trials.items():
@@ -62,9 +64,6 @@ def assert_they_agree(result: tuning.SweepResult, ledgers: Ledgers) -> None:
         assert run.info.status == STATUS[trial.state.value]
         assert run.data.tags["tuning.state"] == trial.state.value
         assert run.data.params == {key: str(value) for key, value in trial.hyperparameters.items()}
-        metric = str(ledgers.parent.data.tags.get("metric", "")) or (
-            "val_accuracy" if "val_accuracy" in run.data.metrics else "val_loss"
-        )
         history = {m.step: m.value for m in ledgers.client.get_metric_history(run.info.run_id, metric)}
         values = ledgers.study.trials[number].intermediate_values
         assert {step: value for step, value in history.items() if step in values} == values == trial.values
