@@ -71,9 +71,9 @@ def test_the_holder_stands_in_the_file(lock: Path) -> None:
 
 
 def test_one_process_cannot_drive_a_sweep_twice(lock: Path) -> None:
-    with claim(lock, "demo"), pytest.raises(RequestError, match=f"process {os.getpid()}"):
-        with claim(lock, "demo"):
-            pass
+    second = claim(lock, "demo")
+    with claim(lock, "demo"), pytest.raises(RequestError, match=f"process {os.getpid()}"), second:
+        pass
 
 
 def test_the_claim_ends_with_its_block(lock: Path) -> None:

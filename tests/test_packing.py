@@ -1,10 +1,12 @@
 """Which trials at the same epoch form the next cohort."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning.packing import pack
 from tuning.records import Member, TrialSpec
+
+repeatable = settings(derandomize=True, deadline=None)
 
 sizes = st.integers(1, 6)
 
@@ -22,6 +24,7 @@ def numbers(members: tuple[Member, ...]) -> list[int]:
     return [one.trial.number for one in members]
 
 
+@repeatable
 @given(waiting=waiting_rooms, size=sizes, more_fresh=st.booleans())
 def test_cohort_is_of_one_epoch_and_no_larger_than_asked(
     waiting: list[Member], size: int, more_fresh: bool
@@ -32,6 +35,7 @@ def test_cohort_is_of_one_epoch_and_no_larger_than_asked(
     assert all(one in waiting for one in packed)
 
 
+@repeatable
 @given(waiting=waiting_rooms, size=sizes)
 def test_packing_until_nothing_waits_takes_every_trial_once(waiting: list[Member], size: int) -> None:
     left, taken = list(waiting), []
@@ -42,6 +46,7 @@ def test_packing_until_nothing_waits_takes_every_trial_once(waiting: list[Member
     assert sorted(taken) == [one.trial.number for one in waiting]
 
 
+@repeatable
 @given(waiting=waiting_rooms, size=sizes)
 def test_nothing_waits_for_company_once_no_fresh_trial_can_come(waiting: list[Member], size: int) -> None:
     packed = pack(waiting, size, more_fresh=False)
@@ -49,6 +54,7 @@ def test_nothing_waits_for_company_once_no_fresh_trial_can_come(waiting: list[Me
     assert numbers(packed) == numbers(tuple(furthest[:size]))
 
 
+@repeatable
 @given(waiting=waiting_rooms, size=sizes)
 def test_while_fresh_trials_can_come_only_full_cohorts_leave(waiting: list[Member], size: int) -> None:
     packed = pack(waiting, size, more_fresh=True)

@@ -5,10 +5,12 @@ import math
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning.records import Cohort, Member, State, TrialRecord, TrialSpec, best_epoch, best_trial
+
+repeatable = settings(derandomize=True, deadline=None)
 
 Mode = Literal["min", "max"]
 MODES = pytest.mark.parametrize("mode", ["min", "max"])
@@ -34,6 +36,7 @@ def cohorts(draw: st.DrawFn) -> Cohort:
     return Cohort(id=draw(st.text(min_size=1)), members=members, until=epoch + draw(st.integers(1, 50)))
 
 
+@repeatable
 @given(cohort=cohorts())
 def test_cohort_survives_being_one_string(cohort: Cohort) -> None:
     text = cohort.to_json()
@@ -41,6 +44,7 @@ def test_cohort_survives_being_one_string(cohort: Cohort) -> None:
     assert Cohort.from_json(text) == cohort
 
 
+@repeatable
 @given(cohort=cohorts())
 def test_cohort_knows_its_epoch_and_its_trials(cohort: Cohort) -> None:
     plain = json.loads(cohort.to_json())

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning.errors import RequestError
 from tuning.space import Choice, Dimension, Float, Int, ends, number, parse_dimension, parse_option, to_plain
+
+repeatable = settings(derandomize=True, deadline=None)
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", min_size=1).filter(lambda text: number(text) == text)
@@ -27,6 +29,7 @@ choices = st.lists(scalars, min_size=1, max_size=5, unique_by=repr).map(lambda v
 dimensions = st.one_of(ranges(), choices)
 
 
+@repeatable
 @given(dimension=dimensions)
 def test_dimension_survives_its_yaml_notation(dimension: Dimension) -> None:
     text = yaml.safe_dump(to_plain(dimension))
@@ -35,6 +38,7 @@ def test_dimension_survives_its_yaml_notation(dimension: Dimension) -> None:
     assert type(again) is type(dimension)
 
 
+@repeatable
 @given(dimension=ranges())
 def test_range_survives_the_command_lines_notation(dimension: Float | Int) -> None:
     option = f"key={dimension.low!r}:{dimension.high!r}" + (":log" if dimension.log else "")
@@ -43,12 +47,14 @@ def test_range_survives_the_command_lines_notation(dimension: Float | Int) -> No
     assert parse_dimension(key, plain, real=isinstance(dimension, Float)) == dimension
 
 
+@repeatable
 @given(values=st.lists(words, min_size=1, max_size=5, unique=True))
 def test_names_survive_the_command_lines_notation(values: list[str]) -> None:
     key, plain = parse_option(f"key={','.join(values)}")
     assert parse_dimension(key, plain, real=False) == Choice(tuple(values))
 
 
+@repeatable
 @given(dimension=ranges())
 def test_range_holds_its_ends_and_nothing_beyond(dimension: Float | Int) -> None:
     low, high = ends(dimension)

@@ -1,0 +1,87 @@
+"""This project, through its public function, with every default but early stopping, and without GPUs.
+
+The trace comes from what the workers report: seconds per epoch by their clock, and the time at which
+the report has come to the driver. Start and end of the trials are thus both late by the way of a
+report (the epoch's saving included), some hundredths of a second.
+"""
+
+import sys
+import tempfile
+import time
+from typing import Any
+
+import tuning
+from benchmarks import trace
+from benchmarks.job import Job
+from tuning.records import EpochReport
+from tuning.tracking import Tracker
+
+
+class Witness:
+    """Listens in at where the recorder is told which worker reported what."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[tuple[int, int], trace.Epoch] = {}
+
+    def install(self) -> None:
+        placed = Tracker.placed
+
+        def witnessed(tracker: Tracker, worker: dict[str, Any], reports: list[EpochReport]) -> None:
+            self.note(time.monotonic(), worker["pid"], reports)
+            placed(tracker, worker, reports)
+
+        Tracker.placed = witnessed  # type: ignore[assignment, method-assign]
+
+    def note(self, now_s: float, worker: int, reports: list[EpochReport]) -> None:
+        """Date the epochs of one batch back from its arrival; what comes twice counts once."""
+        end_s = now_s
+        for report in reversed(reports):
+            epoch = trace.Epoch(
+                trial=report.trial,
+                worker=worker,
+                epoch=report.epoch,
+                start_s=end_s - report.seconds,
+                end_s=end_s,
+                metrics=report.metrics,
+            )
+            self.epochs.setdefault((report.trial, report.epoch), epoch)
+            end_s = epoch.start_s
+
+
+def check(result: tuning.SweepResult, job: Job) -> None:
+    """Refuse a sweep whose study does not hold every configuration, under its number and completed."""
+    for number, (configuration, trial) in enumerate(zip(job.configurations, result.trials, strict=True)):
+        hyperparameters = {key: trial.hyperparameters[key] for key in configuration}
+        if job.index(hyperparameters) != number or trial.state is not tuning.State.COMPLETED:
+            raise trace.BenchmarkError(f"Trial {number} is {trial.state}, with {trial.hyperparameters}.")
+        if sorted(trial.values) != list(range(1, job.epochs + 1)):
+            raise trace.BenchmarkError(f"Trial {number} has values at epochs {sorted(trial.values)}.")
+
+
+def main(job_path: str, trace_path: str) -> None:
+    job = Job.read(job_path)
+    witness = Witness()
+    witness.install()
+    with tempfile.TemporaryDirectory() as home:
+        result = tuning.sweep(
+            tuning.SweepSpec(
+                model=job.model,
+                data=job.data,
+                epochs=job.epochs,
+                batch_size=job.batch_size,
+                seed=job.seed,
+                metric=job.metric,
+                trials=len(job.configurations),
+                try_=job.configurations,
+                early_stopping=tuning.EarlyStopping(kind="none"),
+                resources=tuning.Resources(gpus=0),
+                home=home,
+            )
+        )
+    check(result, job)
+    for epoch in witness.epochs.values():
+        trace.append(trace_path, epoch)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,124 @@
+"""Races: all competitors on one job, one after the other, round after round."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import fairness, process, trace
+from benchmarks.job import Job, draw
+from benchmarks.trace import Measured
+
+COMPETITORS = {
+    "ours": "benchmarks.ours",
+    "textbook": "benchmarks.peers.textbook",
+    "optuna_pool": "benchmarks.peers.optuna_pool",
+    "bare": "benchmarks.peers.bare",
+}
+"""Module by name, in the order of a round."""
+
+Round = dict[str, Measured]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A figure of one round and what it shall be."""
+
+    what: str
+    figure: Callable[[Round], float]
+    bound: float
+    is_least: bool
+    """Whether the figure shall be at least, or at most, `bound`."""
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.bound if self.is_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"at {'least' if self.is_least else 'most'} {self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    title: str
+    model: str
+    trials: int
+    epochs: int
+    targets: tuple[Target, ...]
+
+
+def _time_over_bare(measured: Round) -> float:
+    return measured["ours"].trials_s / measured["bare"].trials_s
+
+
+def _rate_over_textbook(measured: Round) -> float:
+    return measured["ours"].trials_per_s / measured["textbook"].trials_per_s
+
+
+def _balance(measured: Round) -> float:
+    return measured["ours"].balance or 0.0
+
+
+RACES = {
+    "batchnorm": Race(
+        title="Batch-norm net on the parabola, no early stopping",
+        model="batchnorm_net",
+        trials=64,
+        epochs=5,
+        targets=(
+            Target(what="ours over textbook, trials/s", figure=_rate_over_textbook, bound=10, is_least=True),
+            Target(what="ours over bare, trials' time", figure=_time_over_bare, bound=2.2, is_least=False),
+            Target(what="ours, least over most busy worker", figure=_balance, bound=0.75, is_least=True),
+        ),
+    ),
+    "cnn": Race(
+        title="CNN on mnist5k, no early stopping",
+        model="cnn",
+        trials=16,
+        epochs=3,
+        targets=(
+            Target(what="ours over bare, trials' time", figure=_time_over_bare, bound=1.15, is_least=False),
+            Target(what="ours, least over most busy worker", figure=_balance, bound=0.75, is_least=True),
+        ),
+    ),
+}
+
+
+def prepare(race: Race, *, trials: int | None, epochs: int | None) -> Job:
+    """Draw the race's job, and have its data parsed and cached before anybody is timed."""
+    from tuning.data import load
+
+    job = draw(race.model, trials=trials or race.trials, epochs=epochs or race.epochs)
+    load(job.data, seed=job.seed)
+    return job
+
+
+def run_round(job: Job, say: Callable[[str], None]) -> Round:
+    """Run every competitor once.
+
+    Raises:
+        BenchmarkError: when one fails, or did not train what the others trained.
+    """
+    measured = {}
+    for name in COMPETITORS:
+        say(f"  {name} ...")
+        measured[name] = _run(name, job)
+    fairness.check_same_training(measured, "bare")
+    return measured
+
+
+def _run(name: str, job: Job) -> Measured:
+    with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+        scratch = Path(folder)
+        job.write(scratch / "job.json")
+        trace_path = scratch / "trace.jsonl"
+        timed = process.run(
+            COMPETITORS[name], [str(scratch / "job.json"), str(trace_path)], scratch / "errors.log"
+        )
+        return trace.measure(
+            trace.read(trace_path),
+            job,
+            launched_s=timed.launched_s,
+            exited_s=timed.exited_s,
+            cores=len(os.sched_getaffinity(0)),
+        )

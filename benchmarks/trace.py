@@ -1,0 +1,120 @@
+"""The trace of a run: one JSON line per trained epoch, and what follows from it.
+
+Competitors write down only what they trained and when. Every figure is computed here, in the same
+way for all, on one clock: CLOCK_MONOTONIC is the same in all processes of a machine.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.job import Job
+
+
+class BenchmarkError(Exception):
+    """A competitor did not do its job, so that its time means nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch of training and validation, as it was done."""
+
+    trial: int
+    """Index of its configuration in the job."""
+    worker: int
+    """Process id."""
+    epoch: int
+    """Counted from 1."""
+    start_s: float
+    end_s: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one run of one competitor took."""
+
+    startup_s: float
+    """From the start of its process to the start of the first epoch."""
+    trials_s: float
+    """From there to the end of the last epoch."""
+    tail_s: float
+    """From there to the end of the process."""
+    workers: int
+    """Processes that trained."""
+    busy: float
+    """Seconds spent in epochs over `cores` times `trials_s`."""
+    balance: float | None
+    """Epoch seconds of the least over those of the most busy worker, 0 if a core had none; None where
+    workers came and went."""
+    finals: dict[str, list[float]]
+    """Each trial's metrics after its last epoch."""
+
+    @property
+    def whole_s(self) -> float:
+        return self.startup_s + self.trials_s + self.tail_s
+
+    @property
+    def trials_per_s(self) -> float:
+        return len(next(iter(self.finals.values()))) / self.trials_s
+
+
+def append(path: str | Path, epoch: Epoch) -> None:
+    """Add an epoch to a trace that several processes write: one short write in append mode."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(epoch)) + "\n")
+
+
+def read(path: Path) -> list[Epoch]:
+    if not path.exists():
+        return []
+    return [Epoch(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def measure(epochs: Sequence[Epoch], job: Job, *, launched_s: float, exited_s: float, cores: int) -> Measured:
+    """Return what a run took.
+
+    Raises:
+        BenchmarkError: when it did not train each configuration for each epoch, once, to finite numbers.
+    """
+    check_complete(epochs, job)
+    start_s, end_s = min(e.start_s for e in epochs), max(e.end_s for e in epochs)
+    per_worker: dict[int, float] = defaultdict(float)
+    for epoch in epochs:
+        per_worker[epoch.worker] += epoch.end_s - epoch.start_s
+    trials_s = end_s - start_s
+    last = sorted((e for e in epochs if e.epoch == job.epochs), key=lambda e: e.trial)
+    return Measured(
+        startup_s=start_s - launched_s,
+        trials_s=trials_s,
+        tail_s=exited_s - end_s,
+        workers=len(per_worker),
+        busy=sum(per_worker.values()) / (cores * trials_s),
+        balance=_balance(sorted(per_worker.values()), cores),
+        finals={key: [e.metrics[key] for e in last] for key in last[0].metrics},
+    )
+
+
+def _balance(busy_s: Sequence[float], cores: int) -> float | None:
+    if len(busy_s) > cores:
+        return None
+    return busy_s[0] / busy_s[-1] if len(busy_s) == cores else 0.0
+
+
+def check_complete(epochs: Sequence[Epoch], job: Job) -> None:
+    """Refuse a run that trained less than the job, more, or to numbers that are not finite."""
+    done = sorted((e.trial, e.epoch) for e in epochs)
+    wanted = [(trial, n) for trial in range(len(job.configurations)) for n in range(1, job.epochs + 1)]
+    if done != wanted:
+        missing, extra = set(wanted) - set(done), len(done) - len(set(done) & set(wanted))
+        raise BenchmarkError(
+            f"Each of {len(job.configurations)} configurations must be trained for {job.epochs} epochs, "
+            f"once, but of these epochs {len(missing)} are missing and {extra} are too many."
+        )
+    for epoch in epochs:
+        for key, value in epoch.metrics.items():
+            if not math.isfinite(value):
+                raise BenchmarkError(f"{key} of trial {epoch.trial} at epoch {epoch.epoch} is {value}.")

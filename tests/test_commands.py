@@ -1,0 +1,175 @@
+"""The commands as a user runs them: processes of their own, read from their output."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuning
+from tests import sweeps
+from tests.conftest import REPOSITORY
+
+
+def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_libraries(
+    command: Any, home: Path, tmp_path: Path
+) -> None:
+    done = command("sweep", "net", "--trials", "3", "--epochs", "3", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "net: " in done.stdout and " of 3 in " in done.stdout
+    assert re.search(r"best +trial \d: val_loss=\S+ at epoch \d, test_loss=", done.stdout)
+    assert 'tuning.load_best("net")' in done.stdout and "tuning ui" in done.stdout
+    assert [line.partition(":")[0].partition(" ...")[0] for line in done.stderr.splitlines()] == [
+        "starting Ray",
+        "starting workers",
+        "saving",
+        "net",
+    ]
+    assert (home / "net/sweep.log").exists()
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The example of an own model, swept from a folder that is not the example's."""
+    home, elsewhere = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("elsewhere")
+    spec = REPOSITORY / "examples" / "own_model.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "tuning", "sweep", str(spec), "--trials", "4", "--json", "--home", str(home)],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), home
+
+
+def test_json_is_one_object_and_all_of_standard_output(ring: tuple[dict[str, Any], Path]) -> None:
+    facts, _ = ring
+    assert {"sweep", "states", "total", "best", "wall_s", "cohort"} <= set(facts)
+    assert facts["sweep"] == "ring" and facts["total"] == 4 and sum(facts["states"].values()) == 4
+    assert 8 <= facts["best"]["hyperparameters"]["n_hidden"] <= 64
+
+
+def test_an_own_model_is_swept_from_any_folder_and_comes_back(ring: tuple[dict[str, Any], Path]) -> None:
+    facts, home = ring
+    ledgers = sweeps.read("ring", home)
+    assert ledgers.client.get_experiment(ledgers.parent.info.experiment_id).name == "RingNet"
+    assert sorted(ledgers.children) == [0, 1, 2, 3]
+    best = tuning.load_best("ring", home=str(home))
+    assert type(best.model).__name__ == "RingNet" and best.trial.number == facts["best"]["trial"]
+    assert ledgers.children[0].data.params["n_hidden"] == "64", "the configuration to try ran first"
+    with pytest.raises(tuning.CheckpointError, match="model=YourModel"):
+        tuning.load_checkpoint(home / "ring/checkpoints/trial-00000.pt")
+    model = tuning.load_checkpoint(home / "ring/checkpoints/trial-00000.pt", model=type(best.model)).model
+    assert type(model) is type(best.model)
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_a_sound_request(file: Path, command: Any, home: Path, tmp_path: Path) -> None:
+    done = command("sweep", str(file), "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parameters"] > 0
+    assert not home.exists(), "a dry run writes nothing"
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str], what: str) -> None:
+    end_s = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, f"the sweep ended before {what}"
+        assert time.monotonic() < end_s, f"no {what} within two minutes"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_keeps_everything_and_resume_goes_on_from_there(command: Any, home: Path) -> None:
+    arguments = ["sweep", "cnn", "--trials", "3", "--epochs", "4", "--early-stopping", "none"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuning", *arguments, "--max-concurrent", "1"],
+        cwd=REPOSITORY,
+        env={**os.environ, "TUNING_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    resume = home / "cnn" / "resume"
+    wait_for(lambda: resume.is_dir() and any(resume.glob("cohort-*.pt")), process, "first epoch")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "resume with: tuning resume cnn" in errors and "Traceback" not in errors
+
+    before = sweeps.read("cnn", home)
+    assert before.parent.info.status == "KILLED"
+    interrupted = [number for number, run in before.children.items() if run.info.status == "SCHEDULED"]
+    assert interrupted and all(run.info.status != "RUNNING" for run in before.children.values())
+    assert before.children[interrupted[0]].data.tags["tuning.state"] == "interrupted"
+    status = command("status", "cnn", "--json")
+    assert json.loads(status.stdout)["states"]["interrupted"] == len(interrupted)
+
+    done = command("resume", "cnn", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["states"] == {"completed": 3}
+    after = sweeps.read("cnn", home)
+    assert after.parent.info.run_id == before.parent.info.run_id and after.parent.info.status == "FINISHED"
+    for number, run in before.children.items():
+        assert after.children[number].info.run_id == run.info.run_id, "under its old MLflow run"
+    for run in after.children.values():
+        history = after.client.get_metric_history(run.info.run_id, "val_accuracy")
+        assert [point.step for point in history] == [1, 2, 3, 4], "no epoch lost, none doubled"
+    assert not list(resume.iterdir())
+
+
+def test_a_second_driver_is_refused_while_the_first_is_alive(command: Any, home: Path) -> None:
+    from tuning.claim import claim
+
+    with claim(home / "net" / "driver.lock", "net"):
+        done = command("sweep", "net", "--trials", "2")
+    assert done.returncode == 2
+    assert f"process {os.getpid()} on host {socket.gethostname()}" in done.stderr
+    assert not (home / "net" / "spec.yaml").exists()
+
+
+def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken(
+    ring: tuple[dict[str, Any], Path],
+) -> None:
+    _, home = ring
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuning", "ui", "--home", str(home), "--port", str(port)],
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        address = re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
+        assert address is not None and int(address[1]) > port
+        wait_for(lambda: _answers(address[0]), process, "answer of the UI")
+        request = urllib.request.Request(
+            f"{address[0]}/api/2.0/mlflow/experiments/search",
+            json.dumps({"max_results": 10}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert "RingNet" in [found["name"] for found in json.load(response)["experiments"]]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,109 @@
+"""MLflow, read back with a plain client: a server that proxies artifacts, and what runs look like."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tuning
+from tests import sweeps
+
+
+@pytest.fixture(scope="module")
+def on_server(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, ray_cluster: Any
+) -> tuple[tuning.SweepResult, Path]:
+    """One sweep of the LSTM written to a server, which the tests below look at."""
+    home = tmp_path_factory.mktemp("home")
+    spec = tuning.SweepSpec(
+        model="lstm", name="remote", trials=3, epochs=3, tracking_uri=mlflow_server, home=str(home)
+    )
+    return tuning.sweep(spec), home
+
+
+def test_a_sweep_on_a_server_agrees_with_its_study(
+    on_server: tuple[tuning.SweepResult, Path], mlflow_server: str
+) -> None:
+    result, home = on_server
+    ledgers = sweeps.read("remote", home, mlflow_server)
+    sweeps.assert_they_agree(result, ledgers)
+    assert not (home / "mlflow.db").exists(), "with a server there is no database in the home"
+
+
+def test_runs_look_as_the_contract_says(
+    on_server: tuple[tuning.SweepResult, Path], mlflow_server: str
+) -> None:
+    result, home = on_server
+    ledgers = sweeps.read("remote", home, mlflow_server)
+    experiment = ledgers.client.get_experiment(ledgers.parent.info.experiment_id)
+    assert experiment.name == "lstm"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+    parent = ledgers.parent.data
+    assert ledgers.parent.info.run_name == "remote" and ledgers.parent.info.status == "FINISHED"
+    assert result.best is not None and parent.metrics["val_accuracy"] == result.best.value
+    assert {"test_loss", "test_accuracy"} <= set(parent.metrics)
+    assert parent.tags["tuning.best_trial"] == str(result.best.number)
+    assert 'tuning.load_best("remote")' in parent.tags["mlflow.note.content"]
+    assert "spec.yaml" in [item.path for item in ledgers.client.list_artifacts(ledgers.parent.info.run_id)]
+
+    for number, run in ledgers.children.items():
+        assert run.info.run_name == f"trial-{number:05d}"
+        assert {"tuning.sweep", "tuning.sweep_id", "tuning.trial", "tuning.state", "tuning.cohort"} <= set(
+            run.data.tags
+        )
+        assert run.data.tags["tuning.sweep_id"] == parent.tags["tuning.sweep_id"]
+        assert set(run.data.metrics) == {"train_loss", "val_loss", "val_accuracy"}
+        for metric in run.data.metrics:
+            steps = [point.step for point in ledgers.client.get_metric_history(run.info.run_id, metric)]
+            assert steps == list(range(1, len(result.trials[number].values) + 1))
+
+
+def test_the_best_model_comes_back_from_the_server_alone(
+    on_server: tuple[tuning.SweepResult, Path], mlflow_server: str, home: Path
+) -> None:
+    result, _ = on_server  # `home` is another, empty one
+    best = tuning.load_best("remote", tracking_uri=mlflow_server)
+    assert result.best is not None and best.trial.number == result.best.number
+    assert best.trial.value == result.best.value
+    assert best.model(torch.zeros(2, 28, 28)).shape == (2, 10)
+    other = tuning.load_best("remote", tracking_uri=mlflow_server, trial=0)
+    assert other.trial.number == 0
+    with pytest.raises(tuning.RequestError, match="One sweep named 'nowhere'"):
+        tuning.load_best("nowhere", tracking_uri=mlflow_server)
+
+
+def test_two_sweeps_of_one_name_in_two_homes_keep_apart_on_one_server(
+    tmp_path: Path, mlflow_server: str, ray_cluster: Any
+) -> None:
+    results = []
+    for user in ("a", "b"):
+        spec = tuning.SweepSpec(
+            model="net",
+            name="same",
+            trials=2,
+            epochs=2,
+            tracking_uri=mlflow_server,
+            home=str(tmp_path / user),
+        )
+        results.append(tuning.sweep(spec))
+    client = sweeps.MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("net")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`tuning.sweep` = 'same'")
+    by_sweep: dict[str, list[str]] = {}
+    for run in runs:
+        by_sweep.setdefault(run.data.tags["tuning.sweep_id"], []).append(run.data.tags["tuning.kind"])
+    assert [sorted(kinds) for kinds in by_sweep.values()] == [["sweep", "trial", "trial"]] * 2
+    with pytest.raises(tuning.RequestError, match="there are: 2"):
+        tuning.load_best("same", tracking_uri=mlflow_server)
+
+
+def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(
+    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(tuning.RequestError, match=r"127\.0\.0\.1:9'? must answer"):
+        tuning.sweep(tuning.SweepSpec(model="net", trials=2, tracking_uri="http://127.0.0.1:9"))
+    assert not home.exists()
