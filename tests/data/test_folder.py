@@ -77,7 +77,7 @@ def test_failed_write_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(RequestError, match="No space left.*TUNING_DATA"):
+    with pytest.raises(RequestError, match=r"No space left.*TUNING_DATA"):
         load("mnist5k", seed=0, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -88,7 +88,7 @@ def test_unwritable_folder_names_the_variable(
     # A file in the way stops even root, whom permissions would not.
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TUNING_DATA", str(tmp_path / "file" / "folder"))
-    with pytest.raises(RequestError, match="writable.*file/folder.*TUNING_DATA"):
+    with pytest.raises(RequestError, match=r"writable.*file/folder.*TUNING_DATA"):
         load("mnist5k", seed=0)
 
 

@@ -44,10 +44,7 @@ def test_raw_digits_become_the_rows_of_the_split(digits: Any, digits_folder: Pat
 def test_raw_rows_become_the_rows_of_the_split(name: str) -> None:
     splits: Any = load(name, seed=0)
     prepare = preprocessor(splits.preprocess)
-    if name == "diabetes":
-        raw = load_diabetes(scaled=False).data
-    else:
-        raw = np.linspace(-7, 10, 2500)[:, None]
+    raw = load_diabetes(scaled=False).data if name == "diabetes" else np.linspace(-7, 10, 2500)[:, None]
     prepared = sorted(prepare(raw).tolist())
     datasets = (splits.train, splits.validation, splits.test)
     held = sorted(torch.cat([dataset.tensors[0] for dataset in datasets]).tolist())

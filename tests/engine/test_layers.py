@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from tuning.engine.layers import HashDropout, replace_dropout, uniform_bits
+from tuning.engine.layers import HashDropout, hashed, replace_dropout
+from tuning.seeds import derive
 
 
-def test_bits_are_uniform_over_positions_and_over_keys() -> None:
-    keys = torch.arange(200)
-    bits = torch.stack([uniform_bits(key, torch.Size([1000])) for key in keys]).double() / 2**32
+@pytest.mark.parametrize("related", [True, False], ids=["neighbouring keys", "derived keys"])
+def test_bits_are_uniform_over_positions_and_over_keys(related: bool) -> None:
+    keys = torch.tensor([key * 2**20 if related else derive("layer", key) for key in range(200)])
+    bits = hashed(keys[:, None] + torch.arange(1000)).double() / 2.0**64 + 0.5
     assert bits.mean().item() == pytest.approx(0.5, abs=0.005)
     assert bits.var().item() == pytest.approx(1 / 12, abs=0.002)
     counts = torch.histc(bits, bins=64, min=0, max=1)

@@ -188,7 +188,7 @@ def test_bn_momentum_outside_its_range_is_refused(name: str, bn_momentum: float)
 
 @EVERY_MODEL
 def test_unknown_activation_is_refused_naming_the_nearest(name: str) -> None:
-    with pytest.raises(ValueError, match="'rleu'; did you mean 'relu'.*sigmoid, tanh, softplus"):
+    with pytest.raises(ValueError, match=r"'rleu'; did you mean 'relu'.*sigmoid, tanh, softplus"):
         models.build(name, activation="rleu")
 
 

@@ -1,32 +1,41 @@
 """Dropout whose masks are a function of (sweep seed, trial, step, layer, position), drawn from a hash.
 
 Both engines use it, so that a trial trained alone and the same trial in a cohort drop the same units,
-and a resumed trial needs no random state. The hash is `lowbias32` (C. Wellons, Prospecting for hash
-functions, 2018), a 32-bit mixer; torch has no unsigned 32-bit arithmetic, so it runs in int64.
+and a resumed trial needs no random state.
 """
+
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from tuning.seeds import derive
 
-_32_BITS = 0xFFFFFFFF
+# Odd constants of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+_WEYL = 0x9E3779B97F4A7C15 - 2**64
+_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX_2 = 0x94D049BB133111EB - 2**64
 
 
-def _mix(x: Tensor) -> Tensor:
-    """Hash whole numbers in [0, 2**32) to whole numbers in [0, 2**32), elementwise."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _32_BITS
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & _32_BITS
-    return x ^ (x >> 16)
+def hashed(counters: Tensor) -> Tensor:
+    """Hash int64 numbers to int64 numbers that are uniform in their high bits, elementwise.
 
-
-def uniform_bits(key: Tensor, shape: torch.Size) -> Tensor:
-    """Return int64 numbers in [0, 2**32) of `shape`, uniform over positions and keys.
-
-    `key` is a scalar int64 tensor in [0, 2**32).
+    SplitMix64 but for its shifts: torch shifts signed numbers arithmetically, which costs one of the
+    64 bits and spares the masks that a logical shift would take.
     """
-    positions = torch.arange(shape.numel(), device=key.device).view(shape)
-    return _mix(_mix(positions ^ key) + key & _32_BITS)
+    x = counters * _WEYL
+    x = (x ^ (x >> 32)) * _MIX_1
+    return (x ^ (x >> 29)) * _MIX_2
+
+
+def kept(counters: Tensor, rate: float) -> Tensor:
+    """Return which counters are kept when a share `rate` of all is dropped."""
+    return hashed(counters) >= int((rate - 0.5) * 2**64)
+
+
+@lru_cache(maxsize=64)
+def _positions(shape: torch.Size, device: torch.device) -> Tensor:
+    return torch.arange(shape.numel(), device=device).view(shape)
 
 
 class HashDropout(nn.Module):
@@ -45,11 +54,10 @@ class HashDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        bits = derive(self.key, self.step, self.calls) & _32_BITS
+        key = derive(self.key, self.step, self.calls)
         self.calls += 1
-        key = torch.tensor(bits, device=x.device)
-        keep = uniform_bits(key, x.shape) >= int(self.p * 2**32)
-        return x * keep / (1 - self.p)
+        keep = kept(_positions(x.shape, x.device) + key, self.p)
+        return x * (keep * (1 / (1 - self.p)))
 
 
 def replace_dropout(model: nn.Module, seed: int, trial: int) -> list[HashDropout]:
