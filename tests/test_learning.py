@@ -11,7 +11,7 @@ FIGURES: dict[str, tuple[dict[str, Any], int, str, float]] = {
     # model: (hyperparameters, epochs, metric, figure to reach)
     "net": ({"lr": 0.1, "momentum": 0.9}, 60, "val_loss", 0.02),
     "quick_net": ({"lr": 0.1, "momentum": 0.9}, 60, "val_loss", 0.02),
-    "cnn": ({"lr": 0.05, "momentum": 0.9, "dropout": 0.2, "bn_momentum": 0.1}, 2, "val_accuracy", 0.93),
+    "cnn": ({"lr": 0.02, "momentum": 0.9, "dropout": 0.2, "bn_momentum": 0.3}, 2, "val_accuracy", 0.93),
     "lstm": ({"lr": 0.3, "momentum": 0.9, "bn_momentum": 0.1}, 5, "val_accuracy", 0.85),
     "rnn": ({"lr": 0.001, "momentum": 0.9}, 5, "val_loss", 0.02),
     "overfitting_net": ({"lr": 0.02, "momentum": 0.9}, 100, "train_loss", 0.08),

@@ -26,7 +26,7 @@ def test_bits_are_uniform_over_positions_and_over_keys(related: bool) -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_units_are_dropped_at_the_rate_and_the_rest_scaled_up(rate: float) -> None:
     dropout = HashDropout(rate, key=7)
-    dropout.begin(3)
+    dropout.begin(1, 3)
     dropped = dropout(torch.ones(200, 500))
     assert (dropped == 0).double().mean().item() == pytest.approx(rate, abs=0.01)
     assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / (1 - rate)])
@@ -37,7 +37,7 @@ def test_masks_repeat_for_the_same_step_and_differ_between_steps_layers_trials_a
         model = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
         placed = replace_dropout(model, seed, trial)
         for dropout in placed:
-            dropout.begin(step)
+            dropout.begin(1, step)
         return [dropout(torch.ones(1000)) for dropout in (*placed, placed[0])]
 
     first = masks(0, 1, 2)

@@ -45,16 +45,16 @@ class HashDropout(nn.Module):
         super().__init__()
         self.p = p
         self.key = key
-        self.begin(0)
+        self.begin(1, 0)
 
-    def begin(self, step: int) -> None:
-        self.step = step
+    def begin(self, epoch: int, step: int) -> None:
+        self.step = (epoch, step)
         self.calls = 0  # a module that a forward pass uses twice draws two masks
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        key = derive(self.key, self.step, self.calls)
+        key = derive(self.key, *self.step, self.calls)
         self.calls += 1
         keep = kept(_positions(x.shape, x.device) + key, self.p)
         return x * (keep * (1 / (1 - self.p)))

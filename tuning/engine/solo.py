@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tuning.data import Splits
 from tuning.engine.batches import Batch, Batches, augmented
-from tuning.engine.layers import replace_dropout
+from tuning.engine.layers import HashDropout, replace_dropout
 from tuning.records import EpochReport, State, TrialSpec, best_epoch
 from tuning.references import load_model
 from tuning.seeds import derive
@@ -61,60 +61,69 @@ def train(
     The yielded state refers to live tensors: save it before asking for the next epoch. A loss
     that is no finite number ends the trial as `diverged`.
     """
-    assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
-    hyperparameters = trial.hyperparameters
+    assert spec.metric is not None and spec.mode is not None
     model = build_model(trial, spec, splits).to(device)
     dropouts = replace_dropout(model, spec.seed, trial.number)
-    optimizer = make_optimizer(model, hyperparameters)
+    optimizer = make_optimizer(model, trial.hyperparameters)
     state = Training(trial.number, 0, {}, {}, [], None)
     if resume is not None:
         state = Training(**resume)
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
-    loss_function = LOSSES[splits.task]
-    batch_size = int(hyperparameters.get("batch_size") or spec.batch_size or 1)
-    batches = Batches(splits.train, batch_size, device, ordered=splits.ordered)
+    batch_size = int(trial.hyperparameters.get("batch_size") or spec.batch_size or 1)
+    rows = Batches(splits.train, batch_size, device, ordered=splits.ordered)
     held_out = Batches(splits.validation, batch_size, device, ordered=splits.ordered)
     values = {i + 1: metrics[spec.metric] for i, metrics in enumerate(state.history)}
     for epoch in range(state.epoch + 1, until + 1):
         start_s = time.perf_counter()
         _seed_modules(spec.seed, trial.number, epoch, device)
-        order = batches.shuffled(spec.seed, epoch)
-        if hyperparameters.get("augment") and splits.augment is not None:
-            order = augmented(order, splits, spec.seed, epoch)
-        model.train()
-        total = torch.zeros((), device=device, dtype=torch.float64)
-        hidden: Any = None
-        rows = 0
-        for step, (inputs, targets) in enumerate(order):
-            for dropout in dropouts:
-                dropout.begin(derive(epoch, step))
-            outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
-            loss = loss_function(outputs, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(targets)
-            rows += len(targets)
-        metrics = {"train_loss": (total / rows).item(), **evaluate(model, held_out.in_order(), splits)}
+        batches = rows.shuffled(spec.seed, epoch)
+        if trial.hyperparameters.get("augment") and splits.augment is not None:
+            batches = augmented(batches, splits, spec.seed, epoch)
+        train_loss = _train_epoch(model, optimizer, batches, splits, dropouts, epoch)
+        metrics = {"train_loss": train_loss, **evaluate(model, held_out.in_order(), splits)}
         diverged = not all(math.isfinite(value) for value in metrics.values())
         state.epoch, state.model, state.optimizer = epoch, model.state_dict(), optimizer.state_dict()
         state.history.append(metrics)
         values[epoch] = math.nan if diverged else metrics[spec.metric]
         if best_epoch(values, spec.mode) == epoch:
             state.best = {"epoch": epoch, "state_dict": copy.deepcopy(model.state_dict())}
-        yield (
-            EpochReport(
-                trial=trial.number,
-                epoch=epoch,
-                metrics=metrics,
-                state=State.DIVERGED if diverged else State.RUNNING,
-                seconds=time.perf_counter() - start_s,
-            ),
-            state,
+        report = EpochReport(
+            trial=trial.number,
+            epoch=epoch,
+            metrics=metrics,
+            state=State.DIVERGED if diverged else State.RUNNING,
+            seconds=time.perf_counter() - start_s,
         )
+        yield report, state
         if diverged:
             return
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    splits: Splits,
+    dropouts: list[HashDropout],
+    epoch: int,
+) -> float:
+    """Take one step per batch; return the mean training loss."""
+    model.train()
+    total: Tensor | float = 0.0  # stays on the device: reading it would wait for every step
+    rows = 0
+    hidden: Any = None
+    for step, (inputs, targets) in enumerate(batches):
+        for dropout in dropouts:
+            dropout.begin(epoch, step)
+        outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
+        loss = LOSSES[splits.task](outputs, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total = total + loss.detach().double() * len(targets)
+        rows += len(targets)
+    return float(total) / rows
 
 
 def model_arguments(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:
