@@ -47,7 +47,9 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
             dispatcher = Dispatcher(spec, study, folder, [tracker, progress])
             dispatcher.resume(_unfinished(study, folder))
             interrupted = False
-            if not dispatcher.is_done:
+            if dispatcher.is_done:
+                progress.say(f"all {spec.trials} trials have ended; --trials TOTAL asks for more")
+            else:
                 progress.phase("starting Ray")
                 cluster.result()
                 clock.mark("Ray up")
