@@ -14,7 +14,7 @@ import tuning
 from benchmarks import trace
 from benchmarks.job import Job
 from tuning.records import EpochReport
-from tuning.tracking import Tracker
+from tuning.tracking.writer import Tracker
 
 
 class Witness:

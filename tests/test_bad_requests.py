@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from tuning import plan, storage
-from tuning import spec as specs
+from tuning import notation, plan, storage
 from tuning.cli import main
 from tuning.spec import SweepSpec
 
@@ -304,7 +303,7 @@ def demo(folder: Path) -> SweepSpec:
     """A sweep `net-demo` in the home, of no trial yet, as its first invocation leaves it."""
     planned = plan.prepare(SweepSpec(model="net", name="net-demo"))
     spec = replace(planned.spec, id=str(uuid.uuid4()))
-    storage.write(str(planned.paths.spec), specs.dump(spec).encode())
+    storage.write(str(planned.paths.spec), notation.dump(spec).encode())
     return spec
 
 

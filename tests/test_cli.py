@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 import models
-from tuning import plan, storage
-from tuning import spec as specs
+from tuning import notation, plan, storage
 from tuning.claim import claim
 from tuning.cli import main
 from tuning.records import State
@@ -154,7 +153,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(answer: Answer, home: 
     assert facts["parameters"] == sum(p.numel() for p in searched.parameters())
     assert facts["training_rows"] == 80
     assert facts["workers"] >= 1
-    assert specs.from_plain(facts["spec"], folder=ROOT).is_resolved
+    assert notation.from_plain(facts["spec"], folder=ROOT).is_resolved
     assert not home.exists()
 
 
@@ -269,7 +268,7 @@ def test_status_of_a_home_without_sweeps(answer: Answer, home: Path) -> None:
 def demo(home: Path) -> Any:
     """A sweep whose driver has died: two trials completed, one pruned, one was running."""
     planned = plan.prepare(SweepSpec(model="net", name="demo", trials=9))
-    storage.write(str(planned.paths.spec), specs.dump(replace(planned.spec, id="1" * 32)).encode())
+    storage.write(str(planned.paths.spec), notation.dump(replace(planned.spec, id="1" * 32)).encode())
     study = Study(planned.spec, planned.paths.journal, write=True)
     for number, value in enumerate([0.5, 0.25, 0.75, 0.125]):
         study.ask()

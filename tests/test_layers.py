@@ -27,6 +27,7 @@ LEVELS = {
     "records": 1,
     "references": 1,
     "resolve": 1,
+    "notation": 1,
     "spec": 1,
     "storage": 1,
     # training
@@ -44,6 +45,7 @@ LEVELS = {
     "doctor": 4,
     "drive": 4,
     "ledger": 4,
+    "options": 4,
     "plan": 4,
     "report": 4,
     "reuse": 4,

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import models
-from tuning import spec as specs
+from tuning import notation
 from tuning.errors import RequestError
 from tuning.references import ModelReference, load_model
 from tuning.resolve import Task, applies, default_mode, resolve
@@ -45,7 +45,7 @@ def test_a_documented_model_needs_nothing_but_its_name(name: str) -> None:
 def test_resolving_again_changes_nothing(name: str) -> None:
     """What stands in a sweep's folder is resolved; going on from it must not differ from it."""
     spec = resolved(model=name)
-    again = specs.from_plain(yaml.safe_load(specs.dump(spec)), folder=Path("/"))
+    again = notation.from_plain(yaml.safe_load(notation.dump(spec)), folder=Path("/"))
     assert resolve(again, load_model(name), models.CATALOG[name].task) == spec
 
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning import spec as specs
+from tuning import notation
 from tuning.errors import RequestError
 from tuning.space import Choice, Float, Int, number, to_plain
 from tuning.spec import EarlyStopping, Resources, SweepSpec
@@ -96,20 +96,20 @@ def any_spec(draw: st.DrawFn) -> SweepSpec:
 @repeatable
 @given(spec=any_spec())
 def test_spec_survives_its_yaml_file(spec: SweepSpec) -> None:
-    assert specs.from_plain(yaml.safe_load(specs.dump(spec)), folder=HERE) == spec
+    assert notation.from_plain(yaml.safe_load(notation.dump(spec)), folder=HERE) == spec
 
 
 @repeatable
 @given(spec=any_spec())
 def test_what_a_file_leaves_out_is_open(spec: SweepSpec) -> None:
     """So a file made by hand and one that was written look alike: no `null`, no empty list."""
-    assert [key for key, value in specs.to_plain_spec(spec).items() if value is None or value == []] == []
+    assert [key for key, value in notation.to_plain_spec(spec).items() if value is None or value == []] == []
 
 
 @repeatable
 @given(spec=any_spec())
 def test_spec_does_not_differ_from_itself(spec: SweepSpec) -> None:
-    assert specs.differences(spec, spec) == []
+    assert notation.differences(spec, spec) == []
 
 
 # ---- YAML --------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ seed: 0
 
 
 def from_yaml(text: str) -> SweepSpec:
-    return specs.from_plain(yaml.safe_load(text), folder=HERE)
+    return notation.from_plain(yaml.safe_load(text), folder=HERE)
 
 
 def test_the_documented_spec_is_read_as_it_says() -> None:
@@ -194,17 +194,17 @@ def test_an_empty_key_is_an_open_one() -> None:
 def test_an_empty_search_searches_nothing() -> None:
     spec = from_yaml("{model: cnn, search: {}}")
     assert spec.search == {}
-    assert from_yaml(specs.dump(spec)).search == {}
+    assert from_yaml(notation.dump(spec)).search == {}
 
 
 def test_batch_norm_without_momentum_can_be_fixed() -> None:
     spec = from_yaml("{model: cnn, fixed: {bn_momentum: null}}")
     assert spec.fixed == {"bn_momentum": None}
-    assert from_yaml(specs.dump(spec)).fixed == {"bn_momentum": None}
+    assert from_yaml(notation.dump(spec)).fixed == {"bn_momentum": None}
 
 
 def test_keys_are_written_in_the_order_of_the_documentation() -> None:
-    written = list(yaml.safe_load(specs.dump(from_yaml(DESIGN))))
+    written = list(yaml.safe_load(notation.dump(from_yaml(DESIGN))))
     order = [field.name.rstrip("_") for field in dataclasses.fields(SweepSpec)]
     assert written == [key for key in order if key in written]
 
@@ -230,14 +230,14 @@ def test_a_file_beside_the_spec_is_found_from_anywhere(
     file.write_text("{model: own/net.py:Net, data: ../data.py:load}")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    spec = specs.load(file)
+    spec = notation.load(file)
     assert spec.model == f"{tmp_path}/own/net.py:Net"
     assert spec.data == f"{tmp_path.parent}/data.py:load"
 
 
 @pytest.mark.parametrize("reference", ["cnn", "package.module:Net", "/absolute/net.py:Net"])
 def test_other_references_stay_as_they_are(reference: str) -> None:
-    assert specs.from_plain({"model": reference}, folder=HERE).model == reference
+    assert notation.from_plain({"model": reference}, folder=HERE).model == reference
 
 
 @pytest.mark.parametrize(
@@ -259,24 +259,24 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path: Path, content: str, message
     file = tmp_path / "spec.yaml"
     file.write_text(content)
     with pytest.raises(RequestError) as refusal:
-        specs.load(file)
+        notation.load(file)
     assert message in str(refusal.value)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RequestError, match="cannot be read"):
-        specs.load(tmp_path / "spec.yaml")
+        notation.load(tmp_path / "spec.yaml")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"There is no spec file .*spec\.yaml"):
-        specs.load(tmp_path / "spec.yaml")
+        notation.load(tmp_path / "spec.yaml")
 
 
 def test_a_folder_is_no_spec(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be read"):
-        specs.load(tmp_path)
+        notation.load(tmp_path)
 
 
 # ---- what cannot be said -----------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_a_folder_is_no_spec(tmp_path: Path) -> None:
 )
 def test_impossible_spec_is_refused(plain: dict[Any, Any], message: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        specs.from_plain({"model": "cnn", **plain}, folder=HERE)
+        notation.from_plain({"model": "cnn", **plain}, folder=HERE)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -343,7 +343,7 @@ def test_impossible_spec_is_refused(plain: dict[Any, Any], message: str) -> None
 @pytest.mark.parametrize("plain", [None, [], "cnn", 3])
 def test_what_is_no_mapping_is_no_spec(plain: object) -> None:
     with pytest.raises(RequestError, match="must be a mapping"):
-        specs.from_plain(plain, folder=HERE)
+        notation.from_plain(plain, folder=HERE)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ OLD = SweepSpec(
     ],
 )
 def test_how_a_sweep_is_run_may_change(change: dict[str, Any]) -> None:
-    assert specs.differences(OLD, dataclasses.replace(OLD, **change)) == []
+    assert notation.differences(OLD, dataclasses.replace(OLD, **change)) == []
 
 
 @pytest.mark.parametrize(
@@ -454,12 +454,12 @@ def test_how_a_sweep_is_run_may_change(change: dict[str, Any]) -> None:
     ],
 )
 def test_what_a_sweep_is_may_not_change_and_the_difference_is_told(change: dict[str, Any], told: str) -> None:
-    (difference,) = specs.differences(OLD, dataclasses.replace(OLD, **change))
+    (difference,) = notation.differences(OLD, dataclasses.replace(OLD, **change))
     assert difference.startswith(told)
 
 
 def test_a_sweep_goes_on_under_its_id_with_what_may_change() -> None:
     new = SweepSpec(model="lstm", trials=64, cohort=8, resources=Resources(cpus=2))
-    assert specs.continued(OLD, new) == dataclasses.replace(
+    assert notation.continued(OLD, new) == dataclasses.replace(
         OLD, trials=64, cohort=8, resources=Resources(cpus=2)
     )

@@ -4,9 +4,11 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from tuning.errors import RequestError
 
@@ -20,17 +22,27 @@ def claim(path: Path, sweep: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             raise RequestError(
                 f"The sweep {sweep!r} is running: {_holder(path)} drives it. "
                 "Wait for it, or end that process."
-            ) from None
+            )
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         file.flush()
         yield
+
+
+def _locked(file: TextIO) -> bool:
+    """Try to lock for half a second: a reader that asks whether there is a driver locks for a moment."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def is_claimed(path: Path) -> bool:

@@ -55,7 +55,7 @@ class Dispatcher:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
 
         Epochs that were trained but not yet told are told now, and a trial that had come to a rung
-        without a decision is decided upon.
+        without a decision is decided upon. Resume files that a death left behind are removed.
         """
         for trial, history, file in trials:
             for epoch, metrics in enumerate(history, start=1):
@@ -65,6 +65,9 @@ class Dispatcher:
                 self._at_rung(member)
             else:
                 self.waiting.append(member)
+        needed = {member.resume for member in self.waiting}
+        for name in set(storage.names(paths.resume_folder(self.folder))) - needed:
+            storage.remove(paths.resume_file(self.folder, name))
 
     def next_cohort(self) -> Cohort | None:
         """Return what to run now; None when nothing can be started before something ends."""

@@ -11,8 +11,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tuning import paths, plan, records, reuse, screen, storage, tracking
-from tuning import spec as specs
+from tuning import notation, paths, plan, records, reuse, screen, storage
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.engine import checkpoint
@@ -24,6 +23,8 @@ from tuning.references import is_callable_reference
 from tuning.run import Clock, SweepResult
 from tuning.spec import Resources, SweepSpec
 from tuning.study import Study
+from tuning.tracking import client
+from tuning.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     from tuning.schedule.connection import Node
@@ -33,7 +34,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
     """Run what was planned; an interrupted sweep returns, with `interrupted` set."""
     where = planned.paths
     if planned.spec.tracking_uri:
-        tracking.check(planned.spec.tracking_uri)
+        client.check(planned.spec.tracking_uri)
     size, workers = _sized(planned.spec, cluster)
     _make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
@@ -41,8 +42,8 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
         folder = where.storage(spec.storage, str(spec.id))
         study = Study(spec, where.journal, write=True)
         study.enqueue(tuple(spec.try_))
-        uri = spec.tracking_uri or tracking.default_uri(where.home)
-        tracker = tracking.Tracker(spec, planned.model.name, uri, where.home, folder)
+        uri = spec.tracking_uri or client.default_uri(where.home)
+        tracker = Tracker(spec, planned.model.name, uri, where.home, folder)
         with screen.Progress(spec, terminal, Counter(trial.state for trial in study.trials())) as progress:
             dispatcher = Dispatcher(spec, study, folder, [tracker, progress])
             dispatcher.resume(_unfinished(study, folder))
@@ -64,6 +65,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
             progress.phase("")
         return SweepResult(
             name=where.name,
+            home=str(where.home),
             trials=study.trials(),
             best=best,
             total=spec.trials,
@@ -102,7 +104,7 @@ def _make_home(where: paths.SweepPaths) -> None:
 def _settle(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     """Give a new sweep its id, and keep the spec in the sweep's folder."""
     spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
-    storage.write(str(where.spec), specs.dump(replace(spec, home=None)).encode())
+    storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
     return spec
 
 
@@ -122,7 +124,7 @@ def _schedule(
     dispatcher: Dispatcher,
     folder: str,
     workers: int,
-    tracker: tracking.Tracker,
+    tracker: Tracker,
     clock: Clock,
 ) -> bool:
     """Run on the connected cluster; return whether Ctrl-C ended it."""
@@ -166,7 +168,7 @@ def _halt_on_interrupt(dispatcher: Dispatcher) -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _save_interrupted(planned: Plan, study: Study, folder: str, tracker: tracking.Tracker) -> None:
+def _save_interrupted(planned: Plan, study: Study, folder: str, tracker: Tracker) -> None:
     """Write the best state so far of trials that wait to be taken up again."""
     for number in study.unfinished():
         tracker.end(number, State.INTERRUPTED, None)

@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tuning import paths
-from tuning import spec as specs
+from tuning import notation, paths
 from tuning.claim import is_claimed
 from tuning.errors import RequestError, SweepError
 from tuning.naming import unknown
@@ -72,7 +71,7 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
         if not known:
             raise RequestError(f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`.")
         raise unknown(f"sweep in {where.home}", name, known)
-    spec = specs.load(where.spec)
+    spec = notation.load(where.spec)
     is_running = is_claimed(where.claim)
     if not where.journal.exists():
         return Sweep(

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuning import paths, references, resolve
-from tuning import spec as specs
+from tuning import notation, paths, references, resolve, storage
 from tuning.data import CATALOG as DATA
 from tuning.data import Splits
 from tuning.engine import batches, solo
@@ -49,12 +48,20 @@ def prepare(spec: SweepSpec) -> Plan:
     data = resolve.data_reference(spec, model)
     _check_tasks(spec.model, data)
     home = paths.home_folder(spec.home)
-    early = replace(spec, name=spec.name or model.name)
+    early = replace(spec, name=spec.name or model.name, storage=_storage(spec.storage))
     where = paths.SweepPaths(home, paths.check_name(str(early.name)))
     splits = references.load_data(data, seed=spec.seed)
     complete = _as_it_was(resolve.resolve(early, model, splits.task), where)
     parameters = _try_model(complete, splits)
     return Plan(spec=complete, paths=where, model=model, splits=splits, num_parameters=parameters)
+
+
+def _storage(option: str | None) -> str | None:
+    """Return the storage so that it means the same from any folder."""
+    if option is None:
+        return None
+    storage.check(option)
+    return option if "://" in option else str(Path(option).expanduser().absolute())
 
 
 def _check_tasks(model: str, data: str) -> None:
@@ -76,14 +83,14 @@ def _check_tasks(model: str, data: str) -> None:
 def _as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     """Return the spec, or if the sweep exists already its own with what may change taken over."""
     if where.spec.exists():
-        old = specs.load(where.spec)
-        changed = specs.differences(old, spec)
+        old = notation.load(where.spec)
+        changed = notation.differences(old, spec)
         if changed:
             raise RequestError(
                 f"The sweep {spec.name!r} exists with a different spec ({'; '.join(changed)}); "
                 "choose another --name, or leave what differs as it was."
             )
-        return specs.continued(old, spec)
+        return notation.continued(old, spec)
     if where.folder.is_dir() and {path.name for path in where.folder.iterdir()} - {where.claim.name}:
         raise RequestError(
             f"The folder {where.folder} exists and is no sweep's; choose another --name or --home."

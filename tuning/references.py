@@ -114,7 +114,7 @@ def load_model(reference: str) -> ModelReference:
     return ModelReference(
         name=reference.rpartition(":")[2],
         reference=reference,
-        arguments=_parameters(function),
+        arguments=_parameters(function, reference),
         build=function,
     )
 
@@ -128,6 +128,12 @@ def load_data(reference: str, *, seed: int) -> "Splits":
     return data.from_callable(load_callable(reference), name=reference, seed=seed)
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+def _parameters(function: Callable[..., Any], reference: str) -> tuple[str, ...]:
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:
+        raise RequestError(
+            f"A model's signature must name its hyperparameters, but {reference!r} has none."
+        ) from error
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(name for name, p in inspect.signature(function).parameters.items() if p.kind in kinds)
+    return tuple(name for name, p in parameters.items() if p.kind in kinds)

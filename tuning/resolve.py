@@ -8,8 +8,8 @@ from tuning.errors import RequestError
 from tuning.naming import unknown
 from tuning.records import Mode
 from tuning.references import ModelReference, is_callable_reference
-from tuning.space import Choice, Dimension
-from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec, parse_search
+from tuning.space import Choice, Dimension, parse_search
+from tuning.spec import REAL, TRAINING_HYPERPARAMETERS, SweepSpec
 
 Task = Literal["classification", "regression"]
 
@@ -104,7 +104,8 @@ def default_search(
             key: value
             for key, value in ranges.items()
             if key in known and key not in fixed and applies(key, fixed.get("optimizer", "sgd"))
-        }
+        },
+        REAL,
     )
 
 

@@ -67,9 +67,9 @@ def load_best(
         CheckpointError: when the trial has no checkpoint.
     """
     if tracking_uri is not None:
-        from tuning import tracking
+        from tuning.tracking import client
 
-        with tracking.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
+        with client.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
             return load_checkpoint(path, _callable_of(spec.model))
     sweep = ledger.open_sweep(name, home)
     record = sweep.trial(trial) if trial is not None else sweep.best_or_raise()

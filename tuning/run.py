@@ -15,6 +15,7 @@ class SweepResult:
     """How a sweep stands when its command ends."""
 
     name: str
+    home: str
     trials: list[TrialRecord]
     best: TrialRecord | None
     total: int

@@ -1,7 +1,7 @@
 """Search dimensions as values, and their two notations: a YAML mapping and `LOW:HIGH[:log]`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,13 @@ class Choice:
 
 
 Dimension = Float | Int | Choice
+
+
+def parse_search(plain: object, real: Collection[str]) -> dict[str, Dimension]:
+    """Read `search:`; hyperparameters in `real` are real-valued whatever their bounds look like."""
+    if not isinstance(plain, Mapping):
+        raise RequestError(f"`search` must map hyperparameters to ranges, but got {plain!r}.")
+    return {str(key): parse_dimension(str(key), value, real=key in real) for key, value in plain.items()}
 
 
 def parse_dimension(key: str, value: Any, *, real: bool) -> Dimension:

@@ -1,18 +1,15 @@
-"""SweepSpec: what a sweep is. One frozen value that cannot exist wrong; YAML in and out."""
+"""SweepSpec: what a sweep is. One frozen value that cannot exist wrong."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-import yaml
-
-from tuning import paths, references
+from tuning import paths
 from tuning.errors import RequestError
 from tuning.naming import unknown
 from tuning.records import Mode
-from tuning.space import Dimension, Scalar, ends, number, parse_dimension, to_plain
+from tuning.space import Dimension, Scalar, ends, parse_search, to_plain
 
 Optimizer = Literal["sgd", "rmsprop", "adagrad", "adam"]
 StoppingKind = Literal["asha", "median", "none"]
@@ -110,7 +107,7 @@ class SweepSpec:
 
     def __post_init__(self) -> None:
         if self.search is not None:  # Python callers may give ranges in the YAML notation
-            object.__setattr__(self, "search", parse_search(self.search))
+            object.__setattr__(self, "search", parse_search(self.search, REAL))
         for key in ("trials", "max_failures"):
             _check_count(key, getattr(self, key))
         for key in ("epochs", "batch_size", "max_concurrent"):
@@ -180,133 +177,6 @@ def check_value(key: str, value: object, where: str | None = None) -> None:
         lower = value > 0 if key in ("lr", "bn_momentum") else value >= 0
         if not (lower and (upper_open or key in ("lr", "weight_decay"))):
             raise RequestError(f"`{REAL[key]}` must hold, but got {where}={value}.")
-
-
-def from_plain(plain: object, *, folder: Path) -> SweepSpec:
-    """Build a spec from what a YAML file holds; `file.py:callable` is resolved against `folder`."""
-    if not isinstance(plain, Mapping):
-        raise RequestError(f"A spec must be a mapping of keys to values, but got {type(plain).__name__}.")
-    known = {key.name.rstrip("_"): key.name for key in fields(SweepSpec)}
-    values: dict[str, Any] = {}
-    for key, value in plain.items():
-        if key not in known:
-            raise unknown("key in the spec", key, known)
-        if value is not None:
-            values[known[key]] = value
-    if "model" not in values:
-        raise RequestError(
-            "A spec needs `model`: a catalog name (see `tuning models`) or `file.py:callable`."
-        )
-    for key in ("model", "data"):
-        if isinstance(values.get(key), str):
-            values[key] = references.absolute(values[key], folder)
-    if "search" in values:
-        values["search"] = parse_search(values["search"])
-    if "fixed" in values:
-        values["fixed"] = _scalars("fixed", values["fixed"])
-    if "try_" in values:
-        if not isinstance(values["try_"], list | tuple):
-            raise RequestError(f"`try` must be a list of configurations, but got {values['try_']!r}.")
-        values["try_"] = tuple(_scalars(f"try[{i}]", entry) for i, entry in enumerate(values["try_"]))
-    values["early_stopping"] = _section(EarlyStopping, "early_stopping", values.get("early_stopping", {}))
-    values["resources"] = _section(Resources, "resources", values.get("resources", {}))
-    return SweepSpec(**values)
-
-
-def parse_search(plain: object) -> dict[str, Dimension]:
-    if not isinstance(plain, Mapping):
-        raise RequestError(f"`search` must map hyperparameters to ranges, but got {plain!r}.")
-    return {str(key): parse_dimension(str(key), value, real=key in REAL) for key, value in plain.items()}
-
-
-def to_plain_spec(spec: SweepSpec) -> dict[str, Any]:
-    """Return the YAML notation of a spec, without the keys that are None."""
-    plain: dict[str, Any] = {}
-    for key in fields(SweepSpec):
-        value = getattr(spec, key.name)
-        if key.name == "search" and value is not None:
-            value = {name: to_plain(dimension) for name, dimension in value.items()}
-        elif key.name == "fixed":
-            value = dict(value)
-        elif key.name == "try_":
-            value = [dict(entry) for entry in value]
-        elif isinstance(value, EarlyStopping | Resources):
-            value = {part.name: getattr(value, part.name) for part in fields(value)}
-        if value is not None and value != [] and not (key.name == "fixed" and not value):
-            plain[key.name.rstrip("_")] = value
-    return plain
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a spec file holds.
-
-    Raises:
-        RequestError: when the file is missing, unreadable, no YAML, or no mapping.
-    """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(f"There is no spec file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"The spec file {path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise RequestError(f"A spec must be YAML, but {path}{line} is not: {problem}.") from error
-    if not isinstance(plain, dict):
-        raise RequestError(f"A spec must be a mapping of keys to values, but {path} holds {plain!r:.60}.")
-    return plain
-
-
-def load(path: Path) -> SweepSpec:
-    """Read a spec file."""
-    return from_plain(read_yaml(path), folder=path.resolve().parent)
-
-
-def dump(spec: SweepSpec) -> str:
-    return yaml.safe_dump(to_plain_spec(spec), sort_keys=False, allow_unicode=True)
-
-
-MAY_CHANGE = ("trials", "resources", "cohort", "max_concurrent", "max_failures", "address", "home", "id")
-"""Keys in which a sweep's spec may differ from one invocation to the next."""
-
-
-def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
-    """Return `key: old -> new` for every key in which a sweep may not change."""
-    before, after = to_plain_spec(old), to_plain_spec(new)
-    keys = [key for key in dict.fromkeys((*before, *after)) if key not in MAY_CHANGE]
-    return [
-        f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
-    ]
-
-
-def continued(old: SweepSpec, new: SweepSpec) -> SweepSpec:
-    """Return `old` with what may change taken from `new`."""
-    return replace(old, **{key: getattr(new, key) for key in MAY_CHANGE if key != "id"})
-
-
-def _section(kind: type[Any], name: str, plain: object) -> Any:
-    if isinstance(plain, kind):
-        return plain
-    if not isinstance(plain, Mapping):
-        raise RequestError(f"`{name}` must be a mapping, but got {plain!r}.")
-    known = [part.name for part in fields(kind)]
-    for key in plain:
-        if key not in known:
-            raise unknown(f"key in `{name}`", key, known)
-    return kind(**{key: number(v) if v is not None else None for key, v in plain.items()})
-
-
-def _scalars(name: str, plain: object) -> dict[str, Scalar]:
-    if not isinstance(plain, Mapping):
-        raise RequestError(f"`{name}` must map hyperparameters to values, but got {plain!r}.")
-    for key, value in plain.items():
-        if isinstance(value, list | tuple | Mapping):
-            raise RequestError(
-                f"{name}.{key} must be one value, but got {value!r}; ranges go under `search`."
-            )
-    return {str(key): number(value) if value is not None else None for key, value in plain.items()}  # type: ignore[misc]
 
 
 def _check_word(key: str, value: object, known: Sequence[str]) -> None:

@@ -8,15 +8,21 @@ from typing import Any
 from tuning.errors import RequestError
 
 
+def check(path: str) -> None:
+    """Refuse a storage that no file could be written to: an unknown protocol, a package that it needs."""
+    if _local(path) is None:
+        _filesystem(path)
+
+
 def write(path: str, content: bytes) -> None:
     """Write a file so that a reader, or a death in between, finds the old one or the new one.
 
     On a disk: aside, synced, renamed into place. On a URI: one put, which object stores make atomic.
     """
-    if "://" in path:
+    target = _local(path)
+    if target is None:
         _filesystem(path).pipe_file(path, content)
         return
-    target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -32,36 +38,44 @@ def write(path: str, content: bytes) -> None:
 
 def read(path: str) -> bytes:
     """Return a file's content; FileNotFoundError if there is none."""
-    if "://" in path:
-        content = _filesystem(path).cat_file(path)
-        assert isinstance(content, bytes)
-        return content
-    return Path(path).read_bytes()
+    file = _local(path)
+    if file is not None:
+        return file.read_bytes()
+    content = _filesystem(path).cat_file(path)
+    assert isinstance(content, bytes)
+    return content
 
 
 def exists(path: str) -> bool:
-    if "://" in path:
-        return bool(_filesystem(path).exists(path))
-    return Path(path).exists()
+    file = _local(path)
+    return file.exists() if file is not None else bool(_filesystem(path).exists(path))
 
 
 def names(folder: str) -> list[str]:
     """Return the names of the files in a folder, sorted; none if there is no such folder."""
-    if "://" in folder:
+    local = _local(folder)
+    if local is not None:
+        found = os.listdir(local) if local.is_dir() else []
+    else:
         found = _filesystem(folder).ls(folder, detail=False) if exists(folder) else []
-        return sorted(name.rpartition("/")[2] for name in found)
-    if not Path(folder).is_dir():
-        return []
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(name for name in (path.rpartition("/")[2] for path in found) if not name.startswith("."))
 
 
 def remove(path: str) -> None:
     """Remove a file; it may be gone already."""
-    if "://" in path:
-        if exists(path):
-            _filesystem(path).rm_file(path)
-        return
-    Path(path).unlink(missing_ok=True)
+    file = _local(path)
+    if file is not None:
+        file.unlink(missing_ok=True)
+    elif exists(path):
+        _filesystem(path).rm_file(path)
+
+
+def _local(path: str) -> Path | None:
+    """Return a path on this machine's disks, also of a `file://` URI; None for any other URI."""
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return Path(path)
+    return Path(rest) if scheme in ("file", "local") else None
 
 
 def _filesystem(uri: str) -> Any:

@@ -59,14 +59,14 @@ class Study:
 
     def ask(self) -> TrialSpec:
         """Open the next trial: a configuration to try, else a suggestion of TPE."""
-        number = len(self._study.get_trials(deepcopy=False))
-        # A sampler per trial, seeded by its number: what is suggested after a resume does not
-        # repeat what was suggested before.
-        self._study.sampler = optuna.samplers.TPESampler(seed=derive(self.spec.seed, "tpe", number) % 2**32)
+        trials = self._study.get_trials(deepcopy=False)
+        queued = (trial.number for trial in trials if trial.state is TrialState.WAITING)
+        self._seed_sampler(next(queued, len(trials)))
         return self._suggest(self._study.ask())
 
     def take_up(self, number: int) -> TrialSpec:
         """Return an unfinished trial; what a death left unsuggested is suggested now."""
+        self._seed_sampler(number)
         return self._suggest(self._trial(number))
 
     def report(self, number: int, epoch: int, value: float) -> bool:
@@ -134,6 +134,10 @@ class Study:
     def wall_s(self) -> float:
         """Seconds that drivers spent on this sweep, over all invocations that ended in order."""
         return float(self._study.user_attrs.get("wall_s", 0.0))
+
+    def _seed_sampler(self, number: int) -> None:
+        """Take a sampler per trial, seeded by its number: a resume does not repeat what was suggested."""
+        self._study.sampler = optuna.samplers.TPESampler(seed=derive(self.spec.seed, "tpe", number) % 2**32)
 
     def _trial(self, number: int) -> optuna.trial.Trial:
         return optuna.trial.Trial(self._study, self._frozen(number)._trial_id)

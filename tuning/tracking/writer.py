@@ -1,26 +1,24 @@
-"""MLflow: one parent run per sweep, one child run per trial. The only room that knows mlflow.
+"""MLflow: one parent run per sweep, one child run per trial.
 
 Written by the driver in batches, from a thread of its own: nothing in the loop waits for MLflow, and
 one `log_batch` of a hundred points costs little more than one point.
 """
 
-import contextlib
 import logging
-import os
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuning import paths, storage
-from tuning import spec as specs
-from tuning.errors import RequestError, SweepError
+from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
+from tuning.tracking.client import connect, default_uri, find_runs
 
 logger = logging.getLogger(__name__)
 
@@ -38,26 +36,6 @@ GIVE_UP_S = 60.0
 
 MAX_METRICS = 1000
 """MLflow's limit for one `log_batch`."""
-
-
-def default_uri(home: Path) -> str:
-    return f"sqlite:///{paths.tracking_database(home)}"
-
-
-def check(uri: str) -> None:
-    """Refuse a tracking server that does not answer, before anything is started."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    from mlflow.exceptions import MlflowException
-
-    try:
-        _client(uri).search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise RequestError(
-            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason}. "
-            "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
-        ) from error
 
 
 @dataclass(slots=True)
@@ -174,7 +152,7 @@ class Tracker:
         """Find or make the experiment, the parent run and what runs there are; once."""
         if self._parent_id:
             return
-        self._client = _client(self._uri)
+        self._client = connect(self._uri)
         self._experiment_id = self._find_experiment()
         sweep = {"tuning.sweep": str(self._spec.name), "tuning.sweep_id": str(self._spec.id)}
         parent_id = ""
@@ -286,67 +264,3 @@ def _description(spec: SweepSpec) -> str:
         f"Search of `{spec.model}` on `{spec.data}`. The best model:\n\n"
         f'```python\nimport tuning\nbest = tuning.load_best("{spec.name}")\n```'
     )
-
-
-def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
-    """Return all runs of a sweep, parent and children."""
-    found: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], f"tags.`tuning.sweep_id` = '{sweep_id}'", max_results=5000, page_token=token
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
-    """Return the MLflow run of a trial, None if there is none (yet)."""
-    client = _client(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return None
-    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
-    runs = client.search_runs([found.experiment_id], wanted, max_results=1)
-    return runs[0].info.run_id if runs else None
-
-
-@contextlib.contextmanager
-def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tuple[str, SweepSpec]]:
-    """Fetch the checkpoint of a sweep's best trial, or of trial number `trial`, and the sweep's spec.
-
-    Raises:
-        RequestError: when the server has no such sweep or trial, or several sweeps of that name.
-    """
-    client = _client(uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"tags.`tuning.sweep` = '{name}' and tags.`tuning.kind` = 'sweep'"
-    parents = client.search_runs(experiments, wanted)
-    if len(parents) != 1:
-        found = (
-            "none"
-            if not parents
-            else f"{len(parents)} (ids {[p.data.tags['tuning.sweep_id'] for p in parents]})"
-        )
-        raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: {found}.")
-    tags = parents[0].data.tags
-    number = tags.get("tuning.best_trial") if trial is None else str(trial)
-    wanted = f"tags.`tuning.sweep_id` = '{tags['tuning.sweep_id']}' and tags.`tuning.trial` = '{number}'"
-    runs = client.search_runs(experiments, wanted) if number is not None else []
-    if not runs:
-        raise RequestError(
-            f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}."
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        spec = client.download_artifacts(parents[0].info.run_id, "spec.yaml", scratch)
-        folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)
-        yield str(Path(folder) / f"{paths.trial_name(int(str(number)))}.pt"), specs.load(Path(spec))
-
-
-def _client(uri: str) -> Any:
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)

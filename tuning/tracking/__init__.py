@@ -1,0 +1,1 @@
+"""The rooms that know MLflow: `writer` writes a sweep's runs, `client` asks for them."""

@@ -1,0 +1,97 @@
+"""Asking MLflow: does it answer, which run is a trial's, give me a checkpoint."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tuning import notation, paths
+from tuning.errors import RequestError
+from tuning.spec import SweepSpec
+
+
+def default_uri(home: Path) -> str:
+    return f"sqlite:///{paths.tracking_database(home)}"
+
+
+def check(uri: str) -> None:
+    """Refuse a tracking server that does not answer, before anything is started."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect(uri).search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise RequestError(
+            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason}. "
+            "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
+        ) from error
+
+
+def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
+    """Return all runs of a sweep, parent and children."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], f"tags.`tuning.sweep_id` = '{sweep_id}'", max_results=5000, page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
+    """Return the MLflow run of a trial, None if there is none (yet)."""
+    client = connect(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
+    runs = client.search_runs([found.experiment_id], wanted, max_results=1)
+    return runs[0].info.run_id if runs else None
+
+
+@contextlib.contextmanager
+def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tuple[str, SweepSpec]]:
+    """Fetch the checkpoint of a sweep's best trial, or of trial number `trial`, and the sweep's spec.
+
+    Raises:
+        RequestError: when the server has no such sweep or trial, or several sweeps of that name.
+    """
+    client = connect(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.`tuning.sweep` = '{name}' and tags.`tuning.kind` = 'sweep'"
+    parents = client.search_runs(experiments, wanted)
+    if len(parents) != 1:
+        found = (
+            "none"
+            if not parents
+            else f"{len(parents)} (ids {[p.data.tags['tuning.sweep_id'] for p in parents]})"
+        )
+        raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: {found}.")
+    tags = parents[0].data.tags
+    number = tags.get("tuning.best_trial") if trial is None else str(trial)
+    wanted = f"tags.`tuning.sweep_id` = '{tags['tuning.sweep_id']}' and tags.`tuning.trial` = '{number}'"
+    runs = client.search_runs(experiments, wanted) if number is not None else []
+    if not runs:
+        raise RequestError(
+            f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        spec = client.download_artifacts(parents[0].info.run_id, "spec.yaml", scratch)
+        folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)
+        yield str(Path(folder) / f"{paths.trial_name(int(str(number)))}.pt"), notation.load(Path(spec))
+
+
+def connect(uri: str) -> Any:
+    """Return MLflow's client; models stored as pickles stay closed."""
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
