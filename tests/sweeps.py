@@ -11,7 +11,7 @@ from mlflow.entities import Run
 
 import models
 import tuning
-from tuning import data, paths
+from tuning import data, ledger, paths
 from tuning.engine import solo
 from tuning.engine.batches import Batches
 
@@ -52,7 +52,7 @@ def read(name: str, home: Path, tracking_uri: str | None = None, experiment: str
     )
 
 
-def assert_they_agree(result: tuning.SweepResult, ledgers: Ledgers) -> None:
+def assert_they_agree(result: tuning.SweepResult | ledger.Sweep, ledgers: Ledgers) -> None:
     """Study = MLflow = checkpoints, trial by trial, and nothing of the sweep is left RUNNING."""
     trials = {trial.number: trial for trial in result.trials}
     has_accuracy = any("val_accuracy" in run.data.metrics for run in ledgers.children.values())

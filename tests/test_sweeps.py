@@ -1,5 +1,8 @@
 """Every documented model, swept end to end on its default data by the real Ray, Optuna and MLflow."""
 
+import contextlib
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +12,49 @@ import torch
 import models
 import tuning
 from tests import sweeps
+from tuning import ledger
+from tuning.cli import main
 from tuning.space import Float, Int
 
-CHEAP = {"cnn": {"epochs": 2}, "lstm": {"epochs": 2}, "net": {"epochs": 12}, "quick_net": {"epochs": 12}}
+
+@pytest.fixture(scope="module")
+def all_swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tuple[dict[str, Any], Path]:
+    """`tuning sweep all`: its JSON, and the home it filled."""
+    home = tmp_path_factory.mktemp("home")
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        options = ["--trials", "4", "--max-concurrent", "2", "--home", str(home), "--json"]
+        assert main(["sweep", "all", *options]) == 0
+    return json.loads(output.getvalue()), home
+
+
+def test_sweep_all_sweeps_every_documented_model(all_swept: tuple[dict[str, Any], Path]) -> None:
+    facts, home = all_swept
+    assert [found["sweep"] for found in facts["sweeps"]] == [f"all-{model}" for model in models.CATALOG]
+    assert all(sum(found["states"].values()) == 4 and found["best"] for found in facts["sweeps"])
+    assert ledger.names(str(home)) == sorted(f"all-{model}" for model in models.CATALOG)
 
 
 @pytest.mark.parametrize("model", models.CATALOG)
 def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
-    model: str, home: Path, ray_cluster: Any
+    model: str, all_swept: tuple[dict[str, Any], Path]
 ) -> None:
-    result = tuning.sweep(tuning.SweepSpec(model=model, trials=4, max_concurrent=2, **CHEAP.get(model, {})))
-    assert result.name == model and len(result.trials) == 4
-    assert result.best is not None and all(trial.state.has_ended for trial in result.trials)
+    _, home = all_swept
+    sweep = ledger.open_sweep(f"all-{model}", str(home))
+    assert len(sweep.trials) == 4 and all(trial.state.has_ended for trial in sweep.trials)
     searched = {"lr", "momentum", "dropout", "bn_momentum"}
-    assert all(searched <= set(trial.hyperparameters) for trial in result.trials)
+    assert all(searched <= set(trial.hyperparameters) for trial in sweep.trials)
 
-    ledgers = sweeps.read(model, home)
-    sweeps.assert_they_agree(result, ledgers)
-    assert ledgers.parent.info.run_name == model
+    ledgers = sweeps.read(f"all-{model}", home)
+    sweeps.assert_they_agree(sweep, ledgers)
+    assert ledgers.parent.info.run_name == f"all-{model}"
     assert ledgers.client.get_experiment(ledgers.parent.info.experiment_id).name == model
 
-    best = tuning.load_best(model)
-    assert best.trial == result.best and not best.model.training
-    content, measured = sweeps.remeasured(ledgers.checkpoints[result.best.number])
-    assert measured[content["metric"]] == pytest.approx(result.best.value, rel=1e-6)
-    assert content["epoch"] == result.best.epoch
+    best = tuning.load_best(f"all-{model}", home=str(home))
+    assert best.trial == sweep.best and not best.model.training
+    content, measured = sweeps.remeasured(ledgers.checkpoints[best.trial.number])
+    assert measured[content["metric"]] == pytest.approx(best.trial.value, rel=1e-6)
+    assert content["epoch"] == best.trial.epoch
     assert all(map(torch.equal, best.model.state_dict().values(), content["state_dict"].values()))
 
 
@@ -128,3 +149,24 @@ def test_trials_that_fail_in_a_row_end_the_sweep_early(home: Path, ray_cluster: 
     assert "KeyError: 'nowhere'" in result.halted
     assert len(result.trials) == 3
     assert sweeps.read("Broken", home).parent.info.status == "FAILED"
+
+
+def test_trials_in_cohorts_come_to_the_values_of_trials_alone(home: Path, ray_cluster: Any) -> None:
+    values = []
+    for name, cohort in (("alone", 1), ("together", 3)):
+        result = tuning.sweep(
+            tuning.SweepSpec(
+                model="net",
+                name=name,
+                trials=4,
+                epochs=3,
+                cohort=cohort,
+                early_stopping=tuning.EarlyStopping(kind="none"),
+            )
+        )
+        ledgers = sweeps.read(name, home)
+        sweeps.assert_they_agree(result, ledgers)
+        widths = {run.data.tags["tuning.cohort"] for run in ledgers.children.values()}
+        assert widths == ({"1"} if cohort == 1 else {"3", "1"}), "three together, and the one that is left"
+        values.append([trial.values for trial in result.trials])
+    assert values[0] == values[1]

@@ -1,6 +1,7 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
 import contextlib
+import math
 import signal
 import threading
 import uuid
@@ -45,7 +46,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
         uri = spec.tracking_uri or client.default_uri(where.home)
         tracker = Tracker(spec, planned.model.name, uri, where.home, folder)
         with screen.Progress(spec, terminal, Counter(trial.state for trial in study.trials())) as progress:
-            dispatcher = Dispatcher(spec, study, folder, [tracker, progress])
+            dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
             dispatcher.resume(_unfinished(study, folder))
             interrupted = False
             if dispatcher.is_done:
@@ -91,7 +92,8 @@ def _sized(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, i
     nodes = cluster.result() if spec.address or cluster.done() else [resources.local_node()]
     size = resources.chosen(spec.resources, nodes)
     workers = resources.num_workers(size, nodes)
-    return size, min(workers, spec.max_concurrent or workers, spec.trials)
+    cohorts = math.ceil(spec.trials / spec.cohort_size)
+    return size, min(workers, spec.max_concurrent or workers, cohorts)
 
 
 def _make_home(where: paths.SweepPaths) -> None:

@@ -125,7 +125,7 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
         "total": sweep.spec.trials,
         "best": trial_facts(sweep, sweep.best) if sweep.best else None,
         "wall_s": round(sweep.wall_s, 3),
-        "cohort": 1 if sweep.spec.cohort == "auto" else sweep.spec.cohort,
+        "cohort": sweep.spec.cohort_size,
         "is_running": sweep.is_running,
         "unfinished": running,
         "folder": str(sweep.paths.folder),

@@ -1,0 +1,81 @@
+"""What a user sees while a sweep runs."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
+from tuning.screen import Progress, everything_to
+from tuning.spec import SweepSpec
+
+SPEC = SweepSpec(model="net", name="mine", trials=4, metric="val_loss", mode="min")
+
+
+class Terminal(io.StringIO):
+    """A screen of 100 columns; a real one cannot be had where tests run."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def play(progress: Progress) -> None:
+    """Two trials: one completes, one fails."""
+    for number in (0, 1):
+        trial = TrialSpec(number=number, hyperparameters={"lr": 0.0123456, "optimizer": "sgd"})
+        progress.begin(trial, Cohort(id="a", members=(Member(trial=trial),), until=2))
+        progress.epoch(EpochReport(trial=number, epoch=1, metrics={"val_loss": 0.5 - number / 10}))
+    progress.end(0, State.COMPLETED, None)
+    progress.end(1, State.FAILED, "Traceback ...\nKeyError: 'nowhere'")
+
+
+def test_in_a_file_there_are_plain_lines_without_control_characters() -> None:
+    screen = io.StringIO()
+    with Progress(SPEC, screen, {}) as progress:
+        progress.phase("starting workers")
+        play(progress)
+    lines = screen.getvalue().splitlines()
+    assert lines[0] == "starting workers ..."
+    assert lines[1] == "trial 1 failed: KeyError: 'nowhere'"
+    assert lines[-1].startswith("mine: 2/4 trials ended (1 completed, 1 failed) - ")
+    assert "\x1b" not in screen.getvalue()
+
+
+def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    with Progress(SPEC, screen, {}) as progress:
+        play(progress)
+        assert progress._live is not None
+        progress._live.refresh()
+    shown = screen.getvalue()
+    assert "2/4 trials ended (1 completed, 1 failed)" in shown
+    assert "best so far: val_loss=0.4 (trial 1, epoch 1) lr=0.01235 optimizer=sgd" in shown
+    assert "trials/min" in shown and "left" in shown
+    assert "trial 1 failed: KeyError: 'nowhere'" in shown
+
+
+def test_earlier_trials_are_counted_when_a_sweep_goes_on() -> None:
+    screen = io.StringIO()
+    with Progress(SPEC, screen, {State.PRUNED: 2, State.RUNNING: 1}) as progress:
+        play(progress)
+    assert "mine: 4/4 trials ended (1 completed, 2 pruned, 1 failed)" in screen.getvalue()
+
+
+def test_what_libraries_print_goes_to_the_log_however_they_print(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with everything_to(tmp_path / "deep" / "sweep.log") as screen:
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+        os.write(1, b"from C to 1\n")
+        os.write(2, b"from C to 2\n")
+        print("for the user", file=screen, flush=True)
+    print("after")
+    shown = capfd.readouterr()
+    assert shown.out == "after\n" and shown.err == "for the user\n"
+    logged = (tmp_path / "deep" / "sweep.log").read_text().splitlines()
+    assert sorted(logged) == ["from C to 1", "from C to 2", "to stderr", "to stdout"]
