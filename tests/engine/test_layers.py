@@ -46,6 +46,18 @@ def test_masks_repeat_for_the_same_step_and_differ_between_steps_layers_trials_a
     assert len({tuple(mask.tolist()) for mask in distinct}) == len(distinct)
 
 
+def test_masks_drawn_ahead_are_those_of_their_step_and_a_short_batch_takes_the_first_rows() -> None:
+    ahead, alone = HashDropout(0.5, key=7), []
+    for step in range(9):
+        ahead.begin(1, step)
+        rows = 4 if step % 3 == 2 else 16
+        fresh = HashDropout(0.5, key=7)
+        fresh.begin(1, step)
+        alone.append(fresh(torch.ones(16, 50)))
+        assert torch.equal(ahead(torch.ones(rows, 50)), alone[-1][:rows])
+    assert len({tuple(mask.flatten().tolist()) for mask in alone}) == 9
+
+
 def test_nothing_is_dropped_in_eval_mode_and_parameters_keep_their_names() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.9), nn.Linear(2, 2))
     before = list(model.state_dict())
