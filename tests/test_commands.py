@@ -1,5 +1,6 @@
 """The commands as a user runs them: processes of their own, read from their output."""
 
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 import tuning
 from tests import sweeps
 from tests.conftest import REPOSITORY
+from tuning import paths
 
 
 def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_libraries(
@@ -138,8 +140,9 @@ def test_a_second_driver_is_refused_while_the_first_is_alive(command: Any, home:
     assert not (home / "net" / "spec.yaml").exists()
 
 
-def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken(
-    ring: tuple[dict[str, Any], Path],
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken_and_ends_whole(
+    ring: tuple[dict[str, Any], Path], ending: signal.Signals
 ) -> None:
     _, home = ring
     with socket.socket() as taken:
@@ -151,6 +154,7 @@ def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken(
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as after a script's `&`
         )
         assert process.stderr is not None
         address = re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
@@ -163,8 +167,27 @@ def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken(
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             assert "RingNet" in [found["name"] for found in json.load(response)["experiments"]]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         assert process.wait(timeout=60) == 0
+        assert not _answers(address[0])
+        assert [found for found in _command_lines() if str(home) in found] == []
+
+
+def test_a_ui_whose_server_ends_says_where_the_reason_stands(home: Path, command: Any) -> None:
+    home.mkdir()
+    paths.tracking_database(home).write_text("no database")
+    ended = command("ui")
+    assert ended.returncode == 1
+    assert "The MLflow server ended with code" in ended.stderr and "Traceback" not in ended.stderr
+    assert "database" in (home / "ui.log").read_text()
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 def _answers(address: str) -> bool:

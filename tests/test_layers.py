@@ -48,6 +48,7 @@ LEVELS = {
     "options": 4,
     "plan": 4,
     "report": 4,
+    "ui": 4,
     "reuse": 4,
     "run": 4,
     "screen": 4,

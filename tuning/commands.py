@@ -1,7 +1,5 @@
 """What each command does: options in; facts (for --json), text and exit code out."""
 
-import socket
-import subprocess
 import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
@@ -122,35 +120,10 @@ def export(options: Namespace) -> Outcome:
 
 
 def ui(options: Namespace) -> Outcome:
-    from tuning.tracking import client
+    from tuning.ui import serve
 
-    home = paths.home_folder(options.home)
-    if not paths.tracking_database(home).exists():
-        raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
-    port = _free_port(options.port)
-    print(f"MLflow UI over {home}: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", client.default_uri(home)]
-    command += ["--default-artifact-root", paths.tracking_artifacts(home).as_uri()]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        code = server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        code = 0 if server.wait() is not None else 1
-    return {}, "", code
-
-
-def _free_port(first: int) -> int:
-    for port in range(first, first + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RequestError(f"All ports from {first} to {first + 99} are taken; choose another --port.")
+    serve(paths.home_folder(options.home), options.port)
+    return {}, "", 0
 
 
 def _sweep_all(options: Namespace) -> Outcome:

@@ -29,6 +29,10 @@ def tracking_database(home: Path) -> Path:
     return home / "mlflow.db"
 
 
+def ui_log(home: Path) -> Path:
+    return home / "ui.log"
+
+
 def tracking_artifacts(home: Path) -> Path:
     return home / "mlartifacts"
 

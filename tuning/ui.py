@@ -1,0 +1,76 @@
+"""The MLflow UI over a home: a server that ends with the command."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from tuning import paths
+from tuning.errors import RequestError, SweepError
+from tuning.tracking import client
+
+PORTS_TRIED = 100
+
+
+def serve(home: Path, first_port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM, at the first free port from `first_port` on.
+
+    Raises:
+        RequestError: when the home holds nothing to show, or no port is free.
+        SweepError: when the server ends by itself.
+    """
+    if not paths.tracking_database(home).exists():
+        raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
+    port = _free_port(first_port)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", client.default_uri(home)]
+    command += ["--default-artifact-root", paths.tracking_artifacts(home).as_uri()]
+    # Its job runner, eight processes for judging language models, is of no use here.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = paths.ui_log(home)
+    with open(log, "wb") as output:
+        server = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a script's `&` had SIGINT ignored
+        signal.signal(number, _end)
+    print(f"MLflow UI over {home}: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        _end_all(server)
+    raise SweepError(f"The MLflow server ended with code {code}; {log} says why.")
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end_all(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and the processes that it started, which are of its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(timeout=5)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _free_port(first: int) -> int:
+    for port in range(first, first + PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RequestError(f"All ports from {first} to {port} are taken; choose another --port.")
