@@ -17,6 +17,14 @@ from tuning.engine.batches import Batches
 
 STATUS = {"completed": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 
+OPTUNA_STATE = {
+    "completed": "COMPLETE",
+    "pruned": "PRUNED",
+    "diverged": "FAIL",
+    "failed": "FAIL",
+    "interrupted": "RUNNING",
+}
+
 
 @dataclass(frozen=True)
 class Ledgers:
@@ -63,6 +71,7 @@ def assert_they_agree(result: tuning.SweepResult | ledger.Sweep, ledgers: Ledger
         run = ledgers.children[number]
         assert run.info.status == STATUS[trial.state.value]
         assert run.data.tags["tuning.state"] == trial.state.value
+        assert ledgers.study.trials[number].state.name == OPTUNA_STATE[trial.state.value]
         assert run.data.params == {key: str(value) for key, value in trial.hyperparameters.items()}
         history = {m.step: m.value for m in ledgers.client.get_metric_history(run.info.run_id, metric)}
         values = ledgers.study.trials[number].intermediate_values

@@ -208,7 +208,7 @@ def everything_in(home: Path) -> dict[str, bytes] | None:
         # names
         ("net --name a/b", ["1 to 100 letters, digits, '.', '_' or '-'", "'a/b'"]),
         ("net --name ../net", ["1 to 100 letters", "'../net'"]),
-        ("net --name mlflow.db", ["'mlflow.db' is taken by MLflow's own files"]),
+        ("net --name mlflow.db", ["'mlflow.db' is taken by a file of the home"]),
         ("all --data mnist", ["each model's default data", "leave --data out"]),
         # options
         ("net --trails 3", ["--trails"]),

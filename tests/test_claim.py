@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.claim import claim, is_claimed
+from tuning.claim import claim, claimant
 from tuning.errors import RequestError
 
 HOLDER = """
@@ -52,17 +52,17 @@ def test_a_second_driver_is_refused_and_told_who_drives(
 def test_a_refused_driver_leaves_the_claim_as_it_is(lock: Path, other_driver: subprocess.Popen[str]) -> None:
     with pytest.raises(RequestError), claim(lock, "demo"):
         pass
-    assert is_claimed(lock)
+    assert claimant(lock) is not None
     assert json.loads(lock.read_text())["pid"] == other_driver.pid
 
 
 def test_death_frees_the_claim(lock: Path, other_driver: subprocess.Popen[str]) -> None:
-    assert is_claimed(lock)
+    assert claimant(lock) is not None
     other_driver.kill()
     other_driver.wait()
-    assert not is_claimed(lock)
+    assert claimant(lock) is None
     with claim(lock, "demo"):
-        assert is_claimed(lock)
+        assert claimant(lock) is not None
 
 
 def test_the_holder_stands_in_the_file(lock: Path) -> None:
@@ -78,30 +78,30 @@ def test_one_process_cannot_drive_a_sweep_twice(lock: Path) -> None:
 
 def test_the_claim_ends_with_its_block(lock: Path) -> None:
     with claim(lock, "demo"):
-        assert is_claimed(lock)
-    assert not is_claimed(lock)
+        assert claimant(lock) is not None
+    assert claimant(lock) is None
 
 
 def test_the_claim_ends_with_an_error_too(lock: Path) -> None:
     with pytest.raises(ZeroDivisionError), claim(lock, "demo"):
         raise ZeroDivisionError
-    assert not is_claimed(lock)
+    assert claimant(lock) is None
 
 
 def test_two_sweeps_are_driven_side_by_side(tmp_path: Path) -> None:
     with claim(tmp_path / "a" / "driver.lock", "a"), claim(tmp_path / "b" / "driver.lock", "b"):
-        assert is_claimed(tmp_path / "a" / "driver.lock")
-        assert is_claimed(tmp_path / "b" / "driver.lock")
+        assert claimant(tmp_path / "a" / "driver.lock") is not None
+        assert claimant(tmp_path / "b" / "driver.lock") is not None
 
 
 def test_asking_writes_nothing(lock: Path) -> None:
-    assert not is_claimed(lock)
+    assert claimant(lock) is None
     assert not lock.parent.exists()
 
 
 def test_a_torn_file_of_an_earlier_holder_does_not_matter(lock: Path) -> None:
     lock.parent.mkdir()
     lock.write_text('{"host": "gone", "pi')
-    assert not is_claimed(lock)
+    assert claimant(lock) is None
     with claim(lock, "demo"):
         assert json.loads(lock.read_text())["pid"] == os.getpid()

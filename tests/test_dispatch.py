@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning import paths, storage
-from tuning.dispatch import Dispatcher
+from tuning.dispatch import MAX_RETRIES, Dispatcher
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
 from tuning.space import Float
 from tuning.spec import EarlyStopping, SweepSpec
@@ -467,6 +467,44 @@ def test_a_worker_that_died_for_good_fails_its_trials(make: Make) -> None:
     assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
     sweep.run()
     assert sweep.states == ["failed", "failed", "completed", "completed"]
+
+
+def test_a_cohort_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4), size=2)
+    first = sweep.next()
+    for _ in range(MAX_RETRIES):
+        sweep.dispatcher.died(first.id)
+        assert not sweep.dispatcher.is_done and sweep.states == ["running", "running"]
+        assert sweep.next() == first
+    sweep.dispatcher.died(first.id)
+    assert sweep.states == ["failed", "failed"]
+    assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
+    assert sweep.log.begun == [(0, first.id), (1, first.id)]
+
+
+def test_a_cohort_that_runs_again_goes_on_from_its_own_last_epoch_and_counts_once(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=2, early_stopping=EarlyStopping(kind="none")))
+    cohort = sweep.next()
+    training = epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.dispatcher.died(cohort.id)
+    other = sweep.next()
+    assert other == cohort, "before anything fresh is begun"
+    sweep.run()
+    sweep.train(other)
+    sweep.run()
+    assert sweep.states == ["completed", "completed"]
+    assert sorted(sweep.log.epochs) == [(number, epoch) for number in (0, 1) for epoch in range(1, 6)]
+
+
+def test_a_halted_sweep_is_done_though_a_cohort_was_to_run_again(make: Make) -> None:
+    sweep = make(all_alike)
+    cohort = sweep.next()
+    sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
+    sweep.dispatcher.died(cohort.id)
+    sweep.dispatcher.halted = "interrupted"
+    assert sweep.dispatcher.is_done and sweep.dispatcher.next_cohort() is None
+    assert sweep.study.unfinished() == [0] and sweep.resume_files()
 
 
 def test_a_trial_that_diverged_before_its_worker_died_is_diverged(make: Make) -> None:

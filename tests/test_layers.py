@@ -49,6 +49,7 @@ LEVELS = {
     "plan": 4,
     "report": 4,
     "ui": 4,
+    "unfinished": 4,
     "reuse": 4,
     "run": 4,
     "screen": 4,

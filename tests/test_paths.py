@@ -71,7 +71,7 @@ def test_name_that_cannot_be_a_folder_everywhere_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mlartifacts", "mlflow.db"])
 def test_name_of_mlflows_own_files_is_refused(name: str) -> None:
-    with pytest.raises(RequestError, match="taken by MLflow's own files"):
+    with pytest.raises(RequestError, match="taken by a file of the home"):
         check_name(name)
 
 

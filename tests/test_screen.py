@@ -1,5 +1,6 @@
 """What a user sees while a sweep runs."""
 
+import contextlib
 import io
 import os
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
+from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, TrialSpec
 from tuning.screen import Progress, everything_to
 from tuning.spec import SweepSpec
 
@@ -33,7 +34,7 @@ def play(progress: Progress) -> None:
 
 def test_in_a_file_there_are_plain_lines_without_control_characters() -> None:
     screen = io.StringIO()
-    with Progress(SPEC, screen, {}) as progress:
+    with Progress(SPEC, screen, []) as progress:
         progress.phase("starting workers")
         play(progress)
     lines = screen.getvalue().splitlines()
@@ -47,7 +48,7 @@ def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setenv("TERM", "xterm")
     screen = Terminal()
-    with Progress(SPEC, screen, {}) as progress:
+    with Progress(SPEC, screen, []) as progress:
         play(progress)
         assert progress._live is not None
         progress._live.refresh()
@@ -60,9 +61,41 @@ def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pyte
 
 def test_earlier_trials_are_counted_when_a_sweep_goes_on() -> None:
     screen = io.StringIO()
-    with Progress(SPEC, screen, {State.PRUNED: 2, State.RUNNING: 1}) as progress:
+    states = [State.PRUNED, State.PRUNED, State.RUNNING]
+    earlier = [
+        TrialRecord(number=number, state=state, hyperparameters={}) for number, state in enumerate(states)
+    ]
+    with Progress(SPEC, screen, earlier) as progress:
         play(progress)
     assert "mine: 4/4 trials ended (1 completed, 2 pruned, 1 failed)" in screen.getvalue()
+
+
+def test_the_best_of_an_earlier_driver_is_still_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    earlier = TrialRecord(
+        number=7, state=State.COMPLETED, hyperparameters={"lr": 0.5}, values={1: 0.1}, value=0.1, epoch=1
+    )
+    with Progress(SPEC, screen, [earlier]) as progress:
+        play(progress)
+        assert "best so far: val_loss=0.1 (trial 7, epoch 1) lr=0.5" in progress._best_line()
+
+
+def test_a_live_display_leaves_the_streams_where_they_were_turned_to() -> None:
+    log, screen = io.StringIO(), Terminal()
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), Progress(SPEC, screen, []):
+        print("a library speaks")
+        print("and warns", file=sys.stderr)
+    assert log.getvalue().splitlines() == ["a library speaks", "and warns"]
+    assert "library" not in screen.getvalue() and "warns" not in screen.getvalue()
+
+
+def test_a_screen_that_went_away_ends_no_sweep() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with Progress(SPEC, Gone(), []) as progress:
+        play(progress)
 
 
 def test_what_libraries_print_goes_to_the_log_however_they_print(

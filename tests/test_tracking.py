@@ -1,5 +1,7 @@
 """MLflow, read back with a plain client: a server that proxies artifacts, and what runs look like."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,52 @@ def test_two_sweeps_of_one_name_in_two_homes_keep_apart_on_one_server(
     assert [sorted(kinds) for kinds in by_sweep.values()] == [["sweep", "trial", "trial"]] * 2
     with pytest.raises(tuning.RequestError, match="there are: 2"):
         tuning.load_best("same", tracking_uri=mlflow_server)
+
+
+def test_what_mlflow_lacks_of_earlier_trials_is_written_when_the_sweep_goes_on(
+    home: Path, ray_cluster: Any
+) -> None:
+    """A driver that was killed has told the study more than MLflow: here MLflow forgets."""
+    spec = tuning.SweepSpec(model="net", trials=4, epochs=3, early_stopping=tuning.EarlyStopping(kind="none"))
+    result = tuning.sweep(spec)
+    before = sweeps.read("net", home)
+    run_ids = {number: run.info.run_id for number, run in before.children.items()}
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 1", [run_ids[1]])
+        database.execute("DELETE FROM params WHERE run_uuid = ?", [run_ids[2]])
+    before.client.delete_run(run_ids[3])
+
+    again = tuning.sweep(spec)
+    after = sweeps.read("net", home)
+    assert again.trials == result.trials
+    sweeps.assert_they_agree(again, after)
+    assert after.parent.info.status == "FINISHED"
+    assert {n: run.info.run_id for n, run in after.children.items() if n != 3} == {
+        number: run_id for number, run_id in run_ids.items() if number != 3
+    }
+    for run in after.children.values():
+        for metric in ("train_loss", "val_loss"):
+            steps = [point.step for point in after.client.get_metric_history(run.info.run_id, metric)]
+            assert steps == [1, 2, 3], "none lacks, none is doubled"
+
+
+def test_a_run_that_was_deleted_meanwhile_holds_up_no_other(
+    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = sweeps.MlflowClient.create_run
+
+    def create_and_lose(client: Any, *args: Any, **keys: Any) -> Any:
+        run = create(client, *args, **keys)
+        if keys["run_name"] == "trial-00001":
+            client.delete_run(run.info.run_id)
+        return run
+
+    monkeypatch.setattr(sweeps.MlflowClient, "create_run", create_and_lose)
+    result = tuning.sweep(tuning.SweepSpec(model="net", trials=3, epochs=2))
+    ledgers = sweeps.read("net", home)
+    assert sorted(ledgers.children) == [0, 2] and ledgers.parent.info.status == "FINISHED"
+    assert all(trial.state.has_ended for trial in result.trials)
 
 
 def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(

@@ -45,16 +45,16 @@ def _locked(file: TextIO) -> bool:
     return False
 
 
-def is_claimed(path: Path) -> bool:
-    """Whether a driver is alive on the sweep."""
+def claimant(path: Path) -> str | None:
+    """Return who drives the sweep; None if no driver is alive."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
+            return None
     except FileNotFoundError:
-        return False
+        return None
     except BlockingIOError:
-        return True
+        return _holder(path)
 
 
 def _holder(path: Path) -> str:

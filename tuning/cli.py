@@ -5,6 +5,7 @@ Imports nothing heavy, so that `--help` answers at once.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from tuning import commands
 
         facts, text, code = getattr(commands, options.command)(options)
-        print(json.dumps(facts) if options.json else text, flush=True)
+        _print(json.dumps(facts) if options.json else text)
         return int(code)
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -38,8 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        return DONE
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `| head` has read enough; nor shall the flush at exit complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tuning import ledger, notation, paths
-from tuning.errors import RequestError
+from tuning.errors import RequestError, SweepError
 from tuning.options import requested
-from tuning.references import load_model
+from tuning.references import load_model, model_name
 from tuning.screen import describe
 from tuning.spec import SweepSpec
 
@@ -92,10 +92,16 @@ def status(options: Namespace) -> Outcome:
     if options.name is not None:
         facts = ledger.sweep_facts(ledger.open_sweep(options.name, options.home))
         return facts, _status_text(facts), 0
-    found = [ledger.sweep_facts(ledger.open_sweep(name, options.home)) for name in ledger.names(options.home)]
+    found, damaged = [], 0
+    for name in ledger.names(options.home):
+        try:
+            found.append(ledger.sweep_facts(ledger.open_sweep(name, options.home)))
+        except (RequestError, SweepError) as error:  # one damaged sweep hides no other
+            print(f"error: {name}: {error}", file=sys.stderr)
+            damaged += 1
     home = paths.home_folder(options.home)
     text = "\n".join(map(_status_line, found)) or f"There are no sweeps in {home}."
-    return {"sweeps": found}, text, 0
+    return {"sweeps": found}, text, 1 if damaged else 0
 
 
 def best(options: Namespace) -> Outcome:
@@ -104,9 +110,10 @@ def best(options: Namespace) -> Outcome:
     found = ledger.open_sweep(options.name, options.home)
     trial = found.best_or_raise()
     uri = found.spec.tracking_uri or client.default_uri(found.paths.home)
-    experiment = load_model(found.spec.model).name
     facts = ledger.trial_facts(found, trial)
-    facts["run_id"] = client.run_id_of(uri, experiment, str(found.spec.id), trial.number)
+    facts["run_id"] = client.run_id_of(uri, model_name(found.spec.model), str(found.spec.id), trial.number)
+    if facts["run_id"] is None:
+        print(f"warning: there is no run of trial {trial.number} at {uri} (is it away?)", file=sys.stderr)
     lines = [_best_text(facts), f"MLflow run  {facts['run_id']}", f"checkpoint  {facts['checkpoint']}"]
     return facts, "\n".join(lines), 0
 
@@ -200,7 +207,7 @@ def _status_line(facts: dict[str, Any]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(facts["states"].items())) or "no trials"
     best_ = facts["best"]
     found = f"; best {best_['metric']}={best_['value']:.5g} (trial {best_['trial']})" if best_ else ""
-    running = ", running now" if facts["is_running"] else ""
+    running = ", running now" if facts["driver"] else ""
     return f"{facts['sweep']}: {states} of {facts['total']} in {facts['wall_s']:.0f} s{running}{found}"
 
 
@@ -209,8 +216,11 @@ def _status_text(facts: dict[str, Any]) -> str:
     if facts["best"]:
         lines.append(_best_text(facts["best"]))
     if facts["unfinished"]:
-        word = "running" if facts["is_running"] else f"interrupted (tuning resume {facts['sweep']})"
-        lines.append(f"{word}: trials {', '.join(map(str, facts['unfinished']))}")
+        word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
+        trials = (f"{n} ({facts['where'][str(n)] or 'not placed yet'})" for n in facts["unfinished"])
+        lines.append(f"{word}: trials {', '.join(trials)}")
+    if facts["driver"]:
+        lines.append(f"driver      {facts['driver']}")
     return "\n".join([*lines, f"folder      {facts['folder']}"])
 
 

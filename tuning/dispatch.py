@@ -6,6 +6,7 @@ Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a 
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -13,6 +14,9 @@ from tuning import halving, packing, paths, storage
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.study import Study
+
+MAX_RETRIES = 3
+"""How often a cohort runs again after its worker or node died."""
 
 
 class Recorder(Protocol):
@@ -44,6 +48,9 @@ class Dispatcher:
         )
         self.waiting: list[Member] = []
         self.running: dict[str, Cohort] = {}
+        self.again: list[Cohort] = []
+        """Cohorts whose worker died: each finds its own resume state."""
+        self._deaths: Counter[str] = Counter()
         self.halted: str | None = None
         """Why no further cohort is handed out; None while all is well."""
         self._ended: dict[int, EpochReport] = {}
@@ -73,6 +80,10 @@ class Dispatcher:
         """Return what to run now; None when nothing can be started before something ends."""
         if self.halted is not None:
             return None
+        if self.again:
+            cohort = self.again.pop()
+            self.running[cohort.id] = cohort
+            return cohort
         in_flight = sum(len(cohort.members) for cohort in self.running.values()) + len(self.waiting)
         fresh = self.spec.trials - self._num_ended - in_flight
         members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
@@ -95,7 +106,8 @@ class Dispatcher:
         """Whether nothing runs and nothing more will."""
         if self.running:
             return False
-        return self.halted is not None or (not self.waiting and self._num_ended >= self.spec.trials)
+        left = self.waiting or self.again
+        return self.halted is not None or (not left and self._num_ended >= self.spec.trials)
 
     def report(self, reports: Iterable[EpochReport]) -> None:
         """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
@@ -106,6 +118,14 @@ class Dispatcher:
                 self._ended[report.trial] = report
             if report.state is not State.FAILED:
                 self._told(report)
+
+    def died(self, cohort_id: str) -> None:
+        """A cohort's worker or node has died: the cohort runs again, a few times."""
+        self._deaths[cohort_id] += 1
+        if self._deaths[cohort_id] > MAX_RETRIES:
+            self.end(cohort_id, f"its worker process or node died {MAX_RETRIES + 1} times")
+        else:
+            self.again.append(self.running.pop(cohort_id))
 
     def end(self, cohort_id: str, error: str | None = None) -> None:
         """A cohort has ended; `error` says why, if its worker died more often than is retried."""
@@ -166,7 +186,7 @@ class Dispatcher:
     def _discard_resume_files(self, cohort: Cohort) -> None:
         """Remove the resume files that only this cohort needed."""
         needed = {member.resume for member in self.waiting}
-        for other in self.running.values():
+        for other in (*self.running.values(), *self.again):
             needed |= {member.resume for member in other.members}
         own = paths.resume_name(cohort.id)
         for name in {own, *(member.resume for member in cohort.members)} - needed:

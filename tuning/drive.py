@@ -2,24 +2,22 @@
 
 import contextlib
 import math
+import os
 import signal
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tuning import notation, paths, plan, records, reuse, screen, storage
+from tuning import notation, paths, plan, records, reuse, screen, storage, unfinished
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
-from tuning.engine import checkpoint
-from tuning.engine.solo import Training
-from tuning.errors import SweepError
+from tuning.errors import RequestError, SweepError
 from tuning.plan import Plan
-from tuning.records import State, TrialRecord, TrialSpec
+from tuning.records import State, TrialRecord
 from tuning.references import is_callable_reference
 from tuning.run import Clock, SweepResult
 from tuning.spec import Resources, SweepSpec
@@ -36,40 +34,20 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
     where = planned.paths
     if planned.spec.tracking_uri:
         client.check(planned.spec.tracking_uri)
-    size, workers = _sized(planned.spec, cluster)
+    size, most = _sized(planned.spec, cluster)
     _make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
-        spec = replace(_settle(planned.spec, where), resources=size)
-        folder = where.storage(spec.storage, str(spec.id))
-        study = Study(spec, where.journal, write=True)
-        study.enqueue(tuple(spec.try_))
-        uri = spec.tracking_uri or client.default_uri(where.home)
-        tracker = Tracker(spec, planned.model.name, uri, where.home, folder)
-        with screen.Progress(spec, terminal, Counter(trial.state for trial in study.trials())) as progress:
-            dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
-            dispatcher.resume(_unfinished(study, folder))
-            interrupted = False
-            if dispatcher.is_done:
-                progress.say(f"all {spec.trials} trials have ended; --trials TOTAL asks for more")
-            else:
-                progress.phase("starting Ray")
-                cluster.result()
-                clock.mark("Ray up")
-                progress.phase("starting workers")
-                interrupted = _schedule(spec, dispatcher, folder, workers, tracker, clock)
-            progress.phase("saving")
-            _save_interrupted(planned, study, folder, tracker)
-            best = records.best_trial(study.trials(), study.mode)
-            test = _measure_best(planned, study, folder, best)
-            tracker.close(_status(interrupted, best, dispatcher), best, test)
-            study.add_seconds(clock.elapsed_s())
-            progress.phase("")
+        planned = replace(planned, spec=replace(_settle(planned.spec, where), resources=size))
+        study = _open_study(planned)
+        with screen.Progress(study.spec, terminal, study.trials()) as progress:
+            dispatcher, interrupted, best = _carry_on(planned, study, cluster, most, progress, clock)
+        study.add_seconds(clock.elapsed_s())
         return SweepResult(
             name=where.name,
             home=str(where.home),
-            trials=study.trials(),
+            trials=[trial.without_driver() for trial in study.trials()],
             best=best,
-            total=spec.trials,
+            total=study.spec.trials,
             wall_s=clock.elapsed_s(),
             halted=None if interrupted else dispatcher.halted,
             interrupted=interrupted,
@@ -77,52 +55,106 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
         )
 
 
-def _status(interrupted: bool, best: TrialRecord | None, dispatcher: Dispatcher) -> str:
+def _carry_on(
+    planned: Plan,
+    study: Study,
+    cluster: "Future[list[Node]]",
+    most_workers: int,
+    progress: screen.Progress,
+    clock: Clock,
+) -> tuple[Dispatcher, bool, TrialRecord | None]:
+    """Train what is left, measure the best, and see that MLflow is closed whatever happens."""
+    spec = study.spec
+    folder = planned.paths.storage(spec.storage, str(spec.id))
+    uri = spec.tracking_uri or client.default_uri(planned.paths.home)
+    tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
+    status, best, test = "FAILED", None, None
+    try:
+        unfinished.save_best(study, folder, planned.splits)
+        waiting = unfinished.taken_up(study, folder)
+        tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
+        dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
+        dispatcher.resume(waiting)
+        interrupted = False
+        if dispatcher.is_done:
+            progress.say(f"all {spec.trials} trials have ended; --trials TOTAL asks for more")
+        else:
+            progress.phase("starting Ray")
+            cluster.result()
+            clock.mark("Ray up")
+            progress.phase("starting workers")
+            left = math.ceil((spec.trials - study.num_ended()) / spec.cohort_size)
+            interrupted = _schedule(planned, dispatcher, folder, min(most_workers, left), tracker, clock)
+        progress.phase("saving")
+        unfinished.save_best(study, folder, planned.splits)
+        for number in study.unfinished():
+            tracker.end(number, State.INTERRUPTED, None)
+        best = records.best_trial(study.trials(), study.mode)
+        status = _status(interrupted, study.trials(), dispatcher)
+        test = _measure_best(planned, study, folder, best)
+        return dispatcher, interrupted, best
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.close(status, best, test)
+        progress.phase("")
+
+
+def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher) -> str:
     """Return the parent run's status in MLflow."""
     if interrupted:
         return "KILLED"
-    return "FAILED" if best is None or dispatcher.halted else "FINISHED"
+    return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
 
 
 def _sized(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, int]:
-    """Return a worker's share of the cluster, and how many workers there will be."""
+    """Return a worker's share of the cluster, and how many workers there may be."""
     from tuning.schedule import resources
 
     # A local cluster is still on its way up, but what it will have is known.
     nodes = cluster.result() if spec.address or cluster.done() else [resources.local_node()]
     size = resources.chosen(spec.resources, nodes)
     workers = resources.num_workers(size, nodes)
-    cohorts = math.ceil(spec.trials / spec.cohort_size)
-    return size, min(workers, spec.max_concurrent or workers, cohorts)
+    return size, min(workers, spec.max_concurrent or workers)
 
 
 def _make_home(where: paths.SweepPaths) -> None:
     try:
         where.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(where.folder, os.W_OK):
+            raise PermissionError(where.folder)
     except OSError as error:
         raise plan.unwritable(where.home) from error
 
 
 def _settle(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
-    """Give a new sweep its id, and keep the spec in the sweep's folder."""
+    """Give a new sweep its id, and keep the spec in the sweep's folder.
+
+    Holding the claim, look again whether it is new: of two commands that start at once, one waits here.
+    """
+    spec = plan.as_it_was(spec, where)
     spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
     storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
     return spec
 
 
-def _unfinished(study: Study, folder: str) -> list[tuple[TrialSpec, list[dict[str, float]], str | None]]:
-    """Return unfinished trials with their history and the resume file that is furthest."""
-    numbers = study.unfinished()
-    found: dict[int, tuple[list[dict[str, float]], str | None]] = {number: ([], None) for number in numbers}
-    for name in storage.names(paths.resume_folder(folder)):
-        for number, state in checkpoint.load_resume(paths.resume_file(folder, name)).items():
-            if number in found and state["epoch"] > len(found[number][0]):
-                found[number] = (state["history"], name)
-    return [(study.take_up(number), *found[number]) for number in numbers]
+def _open_study(planned: Plan) -> Study:
+    """Open the study; refuse to go on with data that is not what its trials were trained on."""
+    study = Study(planned.spec, planned.paths.journal, write=True)
+    fingerprint = planned.splits.fingerprint
+    if study.fingerprint() not in (None, fingerprint):
+        raise RequestError(
+            f"Data {planned.spec.data!r} must be what the sweep {planned.paths.name!r} began with, but its "
+            "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
+        )
+    study.set_fingerprint(fingerprint)
+    study.enqueue(tuple(planned.spec.try_))
+    return study
 
 
 def _schedule(
-    spec: SweepSpec,
+    planned: Plan,
     dispatcher: Dispatcher,
     folder: str,
     workers: int,
@@ -132,15 +164,20 @@ def _schedule(
     """Run on the connected cluster; return whether Ctrl-C ended it."""
     from tuning.schedule import searcher
 
-    def listener(worker: dict[str, object], reports: list[records.EpochReport]) -> None:
+    def listener(worker: dict[str, Any], reports: list[records.EpochReport]) -> None:
         if "first report" not in clock.marks:
+            clock.mark("workers up", at=worker["up_at"])
             clock.mark("first report")
             tracker.start()  # not before: importing mlflow would take the cores from the workers' start
         tracker.placed(worker, reports)
+        where = f"{worker['host']}, GPU {worker['gpus']}" if worker["gpus"] else worker["host"]
+        for number in {report.trial for report in reports}:
+            dispatcher.study.set_where(number, where)
 
+    fingerprint = planned.splits.fingerprint
     with _halt_on_interrupt(dispatcher) as interrupted:
         try:
-            searcher.run(spec, dispatcher, folder, workers=workers, listener=listener)
+            searcher.run(planned.spec, dispatcher, folder, fingerprint, workers=workers, listener=listener)
         except KeyboardInterrupt:
             interrupted.set()
             dispatcher.halted = "interrupted"
@@ -170,21 +207,14 @@ def _halt_on_interrupt(dispatcher: Dispatcher) -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _save_interrupted(planned: Plan, study: Study, folder: str, tracker: Tracker) -> None:
-    """Write the best state so far of trials that wait to be taken up again."""
-    for number in study.unfinished():
-        tracker.end(number, State.INTERRUPTED, None)
-    trials = {number: study.take_up(number) for number in study.unfinished()}
-    for name in storage.names(paths.resume_folder(folder)) if trials else []:
-        for number, state in checkpoint.load_resume(paths.resume_file(folder, name)).items():
-            if number in trials:
-                checkpoint.save_best(folder, Training(**state), trials[number], study.spec, planned.splits)
-
-
 def _measure_best(
     planned: Plan, study: Study, folder: str, best: TrialRecord | None
 ) -> dict[str, float] | None:
-    """Measure the best model on the test split, once per winner."""
+    """Measure the best model on the test split, once per winner.
+
+    Raises:
+        SweepError: when that fails, as the test split of a user's data may in any way.
+    """
     if best is None:
         return None
     known = study.test(best.number)
@@ -192,7 +222,13 @@ def _measure_best(
         return known
     is_own = is_callable_reference(planned.model.reference)
     path = paths.checkpoint_file(folder, best.number)
-    loaded = reuse.load_checkpoint(path, planned.model.build if is_own else None)
-    metrics = reuse.measure(loaded, "test", planned.splits)
+    try:
+        loaded = reuse.load_checkpoint(path, planned.model.build if is_own else None)
+        metrics = reuse.measure(loaded, "test", planned.splits)
+    except Exception as error:
+        raise SweepError(
+            f"The best model (trial {best.number}) could not be measured on the test split: "
+            f"{type(error).__name__}: {error}. All trials are kept; mend it and run the same command again."
+        ) from error
     study.set_test(best.number, metrics)
     return metrics

@@ -1,15 +1,15 @@
 """Reading a sweep's folder: what it is, how it stands, which trial is best. Writes nothing."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tuning import notation, paths
-from tuning.claim import is_claimed
+from tuning.claim import claimant
 from tuning.errors import RequestError, SweepError
 from tuning.naming import unknown
 from tuning.paths import SweepPaths
-from tuning.records import State, TrialRecord, best_trial
+from tuning.records import TrialRecord, best_trial
 from tuning.spec import SweepSpec
 
 
@@ -24,7 +24,12 @@ class Sweep:
     test: dict[str, float] | None
     """Test metrics of the best trial, once the sweep has measured them."""
     wall_s: float
-    is_running: bool
+    driver: str | None
+    """Host and process that drives it; None if nobody does."""
+
+    @property
+    def is_running(self) -> bool:
+        return self.driver is not None
 
     @property
     def folder(self) -> str:
@@ -72,15 +77,13 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
             raise RequestError(f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`.")
         raise unknown(f"sweep in {where.home}", name, known)
     spec = notation.load(where.spec)
-    is_running = is_claimed(where.claim)
+    driver = claimant(where.claim)
     if not where.journal.exists():
-        return Sweep(
-            spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, is_running=is_running
-        )
+        return Sweep(spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, driver=driver)
     study = Study(spec, where.journal, write=False)
     trials = study.trials()
-    if not is_running:
-        trials = [_interrupted(trial) for trial in trials]
+    if driver is None:
+        trials = [trial.without_driver() for trial in trials]
     best = best_trial(trials, study.mode)
     return Sweep(
         spec=spec,
@@ -89,13 +92,8 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
         best=best,
         test=study.test(best.number) if best else None,
         wall_s=study.wall_s(),
-        is_running=is_running,
+        driver=driver,
     )
-
-
-def _interrupted(trial: TrialRecord) -> TrialRecord:
-    """Without a driver no trial is running."""
-    return replace(trial, state=State.INTERRUPTED) if trial.state is State.RUNNING else trial
 
 
 def trial_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any]:
@@ -116,7 +114,7 @@ def trial_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any]:
 
 def sweep_facts(sweep: Sweep) -> dict[str, Any]:
     """Return how a sweep stands, as plain data."""
-    running = [t.number for t in sweep.trials if t.state in (State.RUNNING, State.INTERRUPTED)]
+    unfinished = [trial for trial in sweep.trials if not trial.state.has_ended]
     return {
         "sweep": sweep.spec.name,
         "model": sweep.spec.model,
@@ -127,6 +125,8 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
         "wall_s": round(sweep.wall_s, 3),
         "cohort": sweep.spec.cohort_size,
         "is_running": sweep.is_running,
-        "unfinished": running,
+        "driver": sweep.driver,
+        "unfinished": [trial.number for trial in unfinished],
+        "where": {str(trial.number): trial.where for trial in unfinished},
         "folder": str(sweep.paths.folder),
     }

@@ -44,8 +44,8 @@ def check_name(name: str) -> str:
             "A sweep's name must be 1 to 100 letters, digits, '.', '_' or '-', "
             f"starting with a letter or digit, but got {name!r}."
         )
-    if name in ("mlartifacts", "mlflow.db"):
-        raise RequestError(f"The name {name!r} is taken by MLflow's own files in the home; choose another.")
+    if name in ("mlartifacts", "mlflow.db", "ui.log"):
+        raise RequestError(f"The name {name!r} is taken by a file of the home; choose another.")
     return name
 
 

@@ -1,5 +1,6 @@
 """Preflight: what will run where. Refuses the impossible before anything is started or written."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,10 +34,6 @@ class Plan:
     splits: Splits
     num_parameters: int
 
-    @property
-    def is_new(self) -> bool:
-        return self.spec.id is None
-
 
 def prepare(spec: SweepSpec) -> Plan:
     """Check a request as a whole.
@@ -50,8 +47,9 @@ def prepare(spec: SweepSpec) -> Plan:
     home = paths.home_folder(spec.home)
     early = replace(spec, name=spec.name or model.name, storage=_storage(spec.storage))
     where = paths.SweepPaths(home, paths.check_name(str(early.name)))
+    _check_writable(home)
     splits = references.load_data(data, seed=spec.seed)
-    complete = _as_it_was(resolve.resolve(early, model, splits.task), where)
+    complete = as_it_was(resolve.resolve(early, model, splits.task), where)
     parameters = _try_model(complete, splits)
     return Plan(spec=complete, paths=where, model=model, splits=splits, num_parameters=parameters)
 
@@ -62,6 +60,12 @@ def _storage(option: str | None) -> str | None:
         return None
     storage.check(option)
     return option if "://" in option else str(Path(option).expanduser().absolute())
+
+
+def _check_writable(home: Path) -> None:
+    exists = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not (exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)):
+        raise unwritable(home)
 
 
 def _check_tasks(model: str, data: str) -> None:
@@ -80,8 +84,11 @@ def _check_tasks(model: str, data: str) -> None:
         )
 
 
-def _as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
-    """Return the spec, or if the sweep exists already its own with what may change taken over."""
+def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
+    """Return the spec, or if the sweep exists already its own with what may change taken over.
+
+    A sweep that does not exist has no id, also where the spec is a copy of another sweep's.
+    """
     if where.spec.exists():
         old = notation.load(where.spec)
         changed = notation.differences(old, spec)
@@ -91,13 +98,14 @@ def _as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
                 "choose another --name, or leave what differs as it was."
             )
         return notation.continued(old, spec)
-    if where.folder.is_dir() and {path.name for path in where.folder.iterdir()} - {where.claim.name}:
+    begun = {where.claim.name, where.log.name}  # all that a driver leaves which dies at its start
+    if where.folder.is_dir() and {path.name for path in where.folder.iterdir()} - begun:
         raise RequestError(
             f"The folder {where.folder} exists and is no sweep's; choose another --name or --home."
         )
     if where.folder.exists() and not where.folder.is_dir():
         raise RequestError(f"{where.folder} is a file; choose another --name or --home.")
-    return spec
+    return replace(spec, id=None)
 
 
 def _try_model(spec: SweepSpec, splits: Splits) -> int:

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -102,6 +102,12 @@ class TrialRecord:
     """The best of `values`."""
     epoch: int | None = None
     """The epoch of `value`; of equal ones the earliest."""
+    where: str | None = None
+    """Host and GPU on which it last trained."""
+
+    def without_driver(self) -> "TrialRecord":
+        """Return the record as it is when no driver is alive: no trial is running then."""
+        return replace(self, state=State.INTERRUPTED) if self.state is State.RUNNING else self
 
 
 def best_epoch(values: Mapping[int, float], mode: Mode) -> int | None:
@@ -119,3 +125,8 @@ def best_trial(trials: list[TrialRecord], mode: Mode) -> TrialRecord | None:
         if candidates:
             return min(candidates, key=lambda t: (sign * (t.value or 0.0), t.number))
     return None
+
+
+def has_completed(trials: Iterable[TrialRecord]) -> bool:
+    """Whether one trial at least was trained to its end."""
+    return any(trial.state is State.COMPLETED for trial in trials)

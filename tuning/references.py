@@ -97,6 +97,11 @@ class ModelReference:
     build: Callable[..., Any]
 
 
+def model_name(reference: str) -> str:
+    """Return a catalog name, or a callable's own name: the MLflow experiment."""
+    return reference.rpartition(":")[2]
+
+
 def load_model(reference: str) -> ModelReference:
     """Find a model by catalog name or callable reference."""
     import models  # imports torch, which a command that only reads a spec does not need
@@ -112,7 +117,7 @@ def load_model(reference: str) -> ModelReference:
         )
     function = load_callable(reference)
     return ModelReference(
-        name=reference.rpartition(":")[2],
+        name=model_name(reference),
         reference=reference,
         arguments=_parameters(function, reference),
         build=function,

@@ -87,7 +87,12 @@ def export_state_dict(name: str, to: Path, *, home: str | None = None, trial: in
     loaded = load_best(name, home=home, trial=trial)
     if not to.parent.is_dir():
         raise RequestError(f"--to must name a file in a folder that exists, but there is no {to.parent}.")
-    storage.write(str(to.absolute()), checkpoint.encode(loaded.model.state_dict()))
+    try:
+        storage.write(str(to.absolute()), checkpoint.encode(loaded.model.state_dict()))
+    except OSError as error:
+        raise RequestError(
+            f"--to must name a file that can be written, but {to}: {error.strerror}."
+        ) from error
     return to
 
 

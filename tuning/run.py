@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuning.errors import SweepError
-from tuning.records import TrialRecord
+from tuning.records import TrialRecord, has_completed
 from tuning.spec import SweepSpec
 
 
@@ -36,7 +36,7 @@ def sweep(spec: SweepSpec) -> SweepResult:
 
     Raises:
         RequestError: when the request is wrong; nothing was started or written.
-        SweepError: when the sweep could not go on; what it has is kept.
+        SweepError: when its best model or MLflow could not be written at the end; all else is kept.
         KeyboardInterrupt: on Ctrl-C, after running epochs have ended and were saved.
     """
     (result,) = sweep_all([spec])
@@ -73,7 +73,7 @@ def fault(result: SweepResult) -> SweepError | None:
         return None
     if result.halted:
         return SweepError(f"The sweep {result.name!r} stopped early: {result.halted}.")
-    if result.best is None:
+    if not has_completed(result.trials):
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.")
     return None
 
@@ -83,10 +83,12 @@ class Clock:
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()
+        self._start_at = time.time()
         self.marks: dict[str, float] = {}
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self._start_s
 
-    def mark(self, name: str) -> None:
-        self.marks.setdefault(name, self.elapsed_s())
+    def mark(self, name: str, at: float | None = None) -> None:
+        """Note a milestone: now, or `at` by the wall clock of another process."""
+        self.marks.setdefault(name, self.elapsed_s() if at is None else at - self._start_at)

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuning.records import Cohort, EpochReport, State, TrialSpec
+from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 
 PLAIN_INTERVAL_S = 10.0
@@ -54,20 +54,30 @@ def everything_to(log: Path) -> Iterator[TextIO]:
 class Progress:
     """A `dispatch.Recorder` that shows where the sweep stands: live on a terminal, else in lines."""
 
-    def __init__(self, spec: SweepSpec, screen: TextIO, states: dict[State, int]) -> None:
+    def __init__(self, spec: SweepSpec, screen: TextIO, trials: Sequence[TrialRecord]) -> None:
         self._spec = spec
-        self._counts = Counter({state: count for state, count in states.items() if state.has_ended})
+        self._counts = Counter(trial.state for trial in trials if trial.state.has_ended)
         self._running: set[int] = set()
-        self._hyperparameters: dict[int, str] = {}
+        self._hyperparameters = {trial.number: describe(trial.hyperparameters) for trial in trials}
         self._best: tuple[float, int, int] | None = None
         """(value, trial, epoch)"""
+        for trial in trials:
+            if trial.value is not None and trial.epoch is not None and self._is_better(trial.value):
+                self._best = (trial.value, trial.number, trial.epoch)
         self._start_s = time.monotonic()
         self._ended_here = 0
         self._screen = screen
         self._printed_s = self._start_s
         self._phase = "starting"
         self._live = (
-            Live(self, console=Console(file=screen), refresh_per_second=4, transient=True)
+            Live(
+                self,
+                console=Console(file=screen),
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,  # the streams go to the log
+                redirect_stderr=False,
+            )
             if screen.isatty()
             else None
         )
@@ -87,7 +97,8 @@ class Progress:
         if self._live and self._live.is_started:
             self._live.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=self._screen, flush=True)
+            with contextlib.suppress(OSError):  # a reader that went away (`| head`) ends no sweep
+                print(text, file=self._screen, flush=True)
 
     def phase(self, text: str) -> None:
         """Say what goes on while no trial runs yet."""

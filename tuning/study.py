@@ -26,7 +26,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Study:
-    """A sweep's study in this project's words; `create` and `resume` are for the claim's holder."""
+    """A sweep's study in this project's words; `write` is for the claim's holder."""
 
     def __init__(self, spec: SweepSpec, journal: Path, *, write: bool) -> None:
         assert spec.search is not None and spec.mode is not None
@@ -45,7 +45,12 @@ class Study:
                 pruner=optuna.pruners.NopPruner(),
             )
         else:
-            self._study = optuna.load_study(storage=storage, study_name=spec.name)
+            try:
+                self._study = optuna.load_study(storage=storage, study_name=spec.name)
+            except KeyError:
+                raise SweepError(
+                    f"The study {journal} is empty; `tuning resume {spec.name}` begins it."
+                ) from None
 
     def enqueue(self, entries: tuple[Mapping[str, Scalar], ...]) -> None:
         """Put the spec's `try` configurations before all suggestions, each once."""
@@ -128,6 +133,20 @@ class Study:
         found = self._study.user_attrs.get("test", {})
         return found["metrics"] if found.get("trial") == number else None
 
+    def set_fingerprint(self, fingerprint: str) -> None:
+        """Keep what the sweep's data was when it began."""
+        if self.fingerprint() is None:
+            self._study.set_user_attr("fingerprint", fingerprint)
+
+    def fingerprint(self) -> str | None:
+        found = self._study.user_attrs.get("fingerprint")
+        return None if found is None else str(found)
+
+    def set_where(self, number: int, where: str) -> None:
+        """Keep on which host and GPU a trial trains."""
+        if self._frozen(number).user_attrs.get("where") != where:
+            self._trial(number).set_user_attr("where", where)
+
     def add_seconds(self, wall_s: float) -> None:
         self._study.set_user_attr("wall_s", self.wall_s() + wall_s)
 
@@ -165,6 +184,7 @@ class Study:
             values=values,
             value=None if epoch is None else values[epoch],
             epoch=epoch,
+            where=frozen.user_attrs.get("where"),
         )
 
 

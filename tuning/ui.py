@@ -65,7 +65,9 @@ def _end_all(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _free_port(first: int) -> int:
-    for port in range(first, first + PORTS_TRIED):
+    if not 1 <= first <= 65535:
+        raise RequestError(f"--port must be from 1 to 65535, but got {first}.")
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -121,9 +121,9 @@ def test_seed_is_handed_on_to_those_who_take_it() -> None:
     assert own(data, seed=1).fingerprint == first.fingerprint
 
 
-def test_fingerprint_of_examples_knows_length_and_values() -> None:
-    def fingerprint(value: float, length: int) -> str:
-        part = Examples([(torch.tensor([value]), 0.0)] * length)
+def test_fingerprint_of_examples_knows_length_and_targets_and_bears_random_inputs() -> None:
+    def fingerprint(target: float, length: int) -> str:
+        part = Examples([(torch.rand(1), target)] * length)  # as after a random crop
         return own(lambda: (part, part, part)).fingerprint
 
     assert fingerprint(1.0, 5) == fingerprint(1.0, 5)

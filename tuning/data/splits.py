@@ -67,10 +67,11 @@ def tensor_datasets(parts: list[Arrays]) -> tuple[TensorDataset, TensorDataset, 
     return train, validation, test
 
 
-def fingerprint(*datasets: Dataset[Any], num_samples: int = 8) -> str:
+def fingerprint(*datasets: Dataset[Any], num_samples: int = 32) -> str:
     """Return the SHA-256 over the data sets, as hex digits.
 
-    Every value of a `TensorDataset` counts; of any other data set its length and a few examples.
+    Every value of a `TensorDataset` counts; of any other data set its length and, of a few examples,
+    the targets and the inputs' shapes: a random transform may make the inputs new at each reading.
     """
     digest = hashlib.sha256()
     for dataset in datasets:
@@ -80,7 +81,9 @@ def fingerprint(*datasets: Dataset[Any], num_samples: int = 8) -> str:
             _digest_tensors(digest, dataset.tensors)
             continue
         for row in torch.linspace(0, length - 1, min(length, num_samples)).long().tolist():
-            _digest_tensors(digest, dataset[row])
+            inputs, targets = (torch.as_tensor(part) for part in dataset[row])
+            digest.update(f"{inputs.dtype} {tuple(inputs.shape)};".encode())
+            _digest_tensors(digest, (targets,))
     return digest.hexdigest()
 
 

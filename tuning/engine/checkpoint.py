@@ -32,8 +32,19 @@ def save_best(
     storage.write(path, encoded)
     card = {key: value for key, value in content.items() if key != "state_dict"}
     card["sha256"] = hashlib.sha256(encoded).hexdigest()
-    storage.write(paths.card_file(folder, trial.number), json.dumps(card, indent=2).encode())
+    storage.write(
+        paths.card_file(folder, trial.number), json.dumps(_strict(card), indent=2, allow_nan=False).encode()
+    )
     return path
+
+
+def _strict(value: Any) -> Any:
+    """Return plain data with null for what JSON has no number for: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def checkpoint(training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:

@@ -5,11 +5,14 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 # Read by Ray when it is imported or started; whoever sets one of them keeps it.
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",  # held back to be counted, a worker's lines would come after the sweep's log
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output prints nothing at verbose=0
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a user's relative paths go on to mean what they meant
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default, without its warning
@@ -55,12 +58,18 @@ def connect(address: str | None) -> Iterator["Future[list[Node]]"]:
         try:
             yield executor.submit(_initialise, address)
         finally:  # in the thread that connected: from another, Ray's core waits 15 s for it
-            executor.submit(ray.shutdown).result()
+            with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
+                executor.submit(ray.shutdown).result()  # prints what workers said last
 
 
 def _initialise(address: str | None) -> list[Node]:
     if address is None:
-        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(),  # what requests are checked against: Ray itself rounds a quota down to 0
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+        )
         return nodes()
     try:
         ray.init(address=address, logging_level=logging.ERROR)
@@ -70,6 +79,15 @@ def _initialise(address: str | None) -> list[Node]:
             "Start one (`ray start --head`), or leave --address out for a local one."
         ) from error
     return nodes()
+
+
+def local_cpus() -> int:
+    """CPUs this process may use: the affinity mask, or a container's quota if that is less."""
+    allowed = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        allowed = min(allowed, max(1, int(quota) // int(period)))
+    return allowed
 
 
 def nodes() -> list[Node]:

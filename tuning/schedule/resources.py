@@ -1,14 +1,11 @@
 """How many workers of a given size a cluster holds; refuses what no node can hold."""
 
-import contextlib
 import math
-import os
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 from tuning.errors import RequestError
-from tuning.schedule.connection import Node
+from tuning.schedule.connection import Node, local_cpus
 from tuning.spec import Resources
 
 GPU_SHARE = 0.25
@@ -19,16 +16,7 @@ def local_node() -> Node:
     """Return what a local cluster will have, without starting one."""
     import torch
 
-    return Node(host=socket.gethostname(), cpus=_num_cpus(), gpus=float(torch.cuda.device_count()))
-
-
-def _num_cpus() -> float:
-    """CPUs this process may use: the affinity mask, or a container's quota if that is less."""
-    allowed = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        allowed = min(allowed, max(1, int(quota) // int(period)))
-    return float(allowed)
+    return Node(host=socket.gethostname(), cpus=float(local_cpus()), gpus=float(torch.cuda.device_count()))
 
 
 def chosen(resources: Resources, nodes: Sequence[Node]) -> Resources:

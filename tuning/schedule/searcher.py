@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError
@@ -25,18 +26,20 @@ from tuning.spec import SweepSpec
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
 logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
-MAX_RETRIES = 3
-"""How often a cohort is started again after its worker or node died."""
-
 Listener = Callable[[dict[str, Any], list[EpochReport]], None]
 """Told the worker (host, pid, gpus) of every batch of reports."""
 
 
 class CohortSearcher(Searcher):
-    """Hands cohorts to Tune and what Tune hears of them to the dispatcher."""
+    """Hands cohorts to Tune and what Tune hears of them to the dispatcher.
+
+    Tune takes an exception in here for a fault of the trial and starts that again: the first one is
+    kept in `failure` instead, nothing more is started, and `run` raises it.
+    """
 
     def __init__(self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener) -> None:
         super().__init__()
+        self.failure: Exception | None = None
         self._dispatcher = dispatcher
         self._max_concurrent = max_concurrent
         self._listener = listener
@@ -44,29 +47,44 @@ class CohortSearcher(Searcher):
         """Cohort id by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
-        if self._dispatcher.is_done:
+        if self.failure is not None or self._dispatcher.is_done:
             return Searcher.FINISHED
         if len(self._cohorts) >= self._max_concurrent:
             return None
-        cohort = self._dispatcher.next_cohort()
-        if cohort is None:
-            return None
-        self._cohorts[trial_id] = cohort.id
-        return {"cohort": cohort.to_json()}
+        with self._kept():
+            cohort = self._dispatcher.next_cohort()
+            if cohort is None:
+                return None
+            self._cohorts[trial_id] = cohort.id
+            return {"cohort": cohort.to_json()}
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "reports" in result:
-            worker, reports = decode_reports(result)
-            self._listener(worker, reports)
-            self._dispatcher.report(reports)
+            with self._kept():
+                worker, reports = decode_reports(result)
+                self._listener(worker, reports)
+                self._dispatcher.report(reports)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         # A result at which Tune is told to stop comes here alone; one that came before counts once.
         self.on_trial_result(trial_id, result or {})
-        cause = f"its worker process or node died {MAX_RETRIES + 1} times" if error else None
-        self._dispatcher.end(self._cohorts.pop(trial_id), cause)
+        with self._kept():
+            cohort_id = self._cohorts.pop(trial_id)
+            if error:
+                self._dispatcher.died(cohort_id)
+            else:
+                self._dispatcher.end(cohort_id)
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+            self._dispatcher.halted = f"{type(error).__name__}: {error}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: `Tuner` pickles its arguments for a restore that is never made."""
@@ -95,23 +113,37 @@ class StopWhenHalted(FIFOScheduler):
         return decision
 
 
-def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, listener: Listener) -> None:
+def run(
+    spec: SweepSpec,
+    dispatcher: Dispatcher,
+    folder: str,
+    fingerprint: str,
+    *,
+    workers: int,
+    listener: Listener,
+) -> None:
     """Run cohorts on the connected cluster until the dispatcher is done.
 
     Args:
         folder: path or URI of checkpoints and resume state, which every node sees.
+        fingerprint: of the data, which every worker must find the same.
         workers: cohorts at the same time.
+
+    Raises:
+        SweepError: when Ray, the study or the storage cannot go on.
     """
-    gate = ray.remote(num_cpus=0)(Gate).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
+    searcher = CohortSearcher(dispatcher, workers, listener)
     trainable = tune.with_resources(
-        partial(run_cohort, spec=spec, folder=folder, gate=gate, workers=workers),
+        partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),
         tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
     )
     with tempfile.TemporaryDirectory(prefix="tuning-") as scratch, _pending_trials(workers):
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=CohortSearcher(dispatcher, workers, listener),
+                search_alg=searcher,
                 scheduler=StopWhenHalted(dispatcher),
                 num_samples=-1,
                 reuse_actors=True,
@@ -121,7 +153,6 @@ def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, l
                 name="cohorts",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             ),
         )
         try:
@@ -129,6 +160,8 @@ def run(spec: SweepSpec, dispatcher: Dispatcher, folder: str, *, workers: int, l
         except (TuneError, RayError, ConnectionError) as error:
             last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
             raise SweepError(f"Ray could not go on: {last[0]}") from error
+    if searcher.failure is not None:
+        raise SweepError(f"The sweep could not go on: {dispatcher.halted}") from searcher.failure
 
 
 @contextlib.contextmanager

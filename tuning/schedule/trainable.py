@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import time
+import traceback
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayError
 
 from tuning import paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, cohort
 from tuning.engine.solo import Training
-from tuning.errors import CheckpointError
+from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
 from tuning.references import load_data
 from tuning.spec import SweepSpec
@@ -29,16 +31,45 @@ REPORT_INTERVAL_S = 0.2
 GATE_TIMEOUT_S = 30.0
 
 
-def run_cohort(config: dict[str, Any], *, spec: SweepSpec, folder: str, gate: Any, workers: int) -> None:
-    """Tune's function trainable: trains the cohort of one opaque string."""
+def run_cohort(
+    config: dict[str, Any], *, spec: SweepSpec, folder: str, fingerprint: str, gate: Any, workers: int
+) -> None:
+    """Tune's function trainable: trains the cohort of one opaque string.
+
+    What goes wrong here, but for the death of the process, is not retried: it would go wrong again.
+    """
     task = Cohort.from_json(config["cohort"])
-    device = _prepare_process(spec)
-    splits = _splits(str(spec.data), spec.seed)
-    _pass_gate(gate, workers)
+    try:
+        device = _prepare_process(spec)
+        splits = _splits(str(spec.data), spec.seed)
+        _pass_gate(gate, workers)
+        _up_at()
+        if splits.fingerprint != fingerprint:
+            raise SweepError(
+                f"Data {spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
+                "fingerprint differs from the driver's: is it drawn without a fixed seed?"
+            )
+        _train(task, spec, splits, folder, device)
+    except Exception:
+        error = traceback.format_exc()
+        tune.report(
+            encode_reports(
+                [
+                    EpochReport(
+                        trial=number, epoch=task.epoch + 1, metrics={}, state=State.FAILED, error=error
+                    )
+                    for number in task.numbers
+                ]
+            )
+        )
+
+
+def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: torch.device) -> None:
+    """Train a cohort, saving its state each epoch, and report; at the end save each trial's best."""
     resume = _resume_states(task, folder)
     outbox = _Outbox([_missed(task, resume, spec)])
     resume_path = paths.resume_file(folder, paths.resume_name(task.id))
-    trainings: list[Training] = []
+    trainings = [Training(**state) for state in resume.values()]  # all there is, if no epoch is left
     ended: set[int] = set()
     for reports, trainings in cohort.train(task, spec, splits, device=device, resume=resume):
         ended |= {report.trial for report in reports if report.state is not State.RUNNING}
@@ -78,6 +109,7 @@ def encode_reports(reports: list[EpochReport]) -> dict[str, str]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "up_at": _up_at(),
     }
     return {"reports": json.dumps({"worker": worker, "reports": [asdict(report) for report in reports]})}
 
@@ -112,8 +144,15 @@ def _pass_gate(gate: Any, workers: int) -> None:
     """Wait, at a process's first cohort, until all wanted workers are up; at most a bounded time."""
     end_s = time.monotonic() + GATE_TIMEOUT_S
     me = f"{socket.gethostname()}/{os.getpid()}"
-    while ray.get(gate.ready.remote(me)) < workers and time.monotonic() < end_s:
-        time.sleep(0.02)
+    with contextlib.suppress(RayError):  # the gate died with its node: go on without
+        while ray.get(gate.ready.remote(me)) < workers and time.monotonic() < end_s:
+            time.sleep(0.02)
+
+
+@lru_cache(maxsize=1)
+def _up_at() -> float:
+    """When this process passed the gate, in seconds of the wall clock."""
+    return time.time()
 
 
 def _resume_states(task: Cohort, folder: str) -> dict[int, dict[str, Any]]:

@@ -18,8 +18,7 @@ def default_uri(home: Path) -> str:
 
 def check(uri: str) -> None:
     """Refuse a tracking server that does not answer, before anything is started."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    _bound_waiting()
     from mlflow.exceptions import MlflowException
 
     try:
@@ -30,6 +29,12 @@ def check(uri: str) -> None:
             f"The tracking server --tracking-uri {uri!r} must answer, but: {reason}. "
             "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
         ) from error
+
+
+def _bound_waiting() -> None:
+    """MLflow's own retries of a server that is away take minutes; whoever sets these keeps them."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
 def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
@@ -47,13 +52,17 @@ def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
 
 
 def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
-    """Return the MLflow run of a trial, None if there is none (yet)."""
-    client = connect(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return None
+    """Return the MLflow run of a trial; None if there is none (yet), or no server answers."""
+    _bound_waiting()
+    from mlflow.exceptions import MlflowException
+
     wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
-    runs = client.search_runs([found.experiment_id], wanted, max_results=1)
+    try:
+        client = connect(uri)
+        found = client.get_experiment_by_name(experiment)
+        runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
+    except (MlflowException, OSError):
+        return None
     return runs[0].info.run_id if runs else None
 
 

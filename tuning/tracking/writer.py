@@ -4,6 +4,7 @@ Written by the driver in batches, from a thread of its own: nothing in the loop 
 one `log_batch` of a hundred points costs little more than one point.
 """
 
+import json
 import logging
 import queue
 import tempfile
@@ -18,7 +19,9 @@ from tuning import paths, storage
 from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
-from tuning.tracking.client import connect, default_uri, find_runs
+from tuning.tracking import known
+from tuning.tracking.client import connect
+from tuning.tracking.known import Known
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +47,15 @@ class _Run:
 
     trial: TrialSpec | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
-    """(key, value, timestamp in ms, step)"""
+    metrics: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
+    """(value, timestamp in ms) by (key, step)"""
     state: State | None = None
+
+    def add(self, news: "_Run") -> None:
+        self.trial = news.trial or self.trial
+        self.tags |= news.tags
+        self.metrics |= news.metrics
+        self.state = news.state or self.state
 
 
 class Tracker:
@@ -62,11 +71,18 @@ class Tracker:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write_all, name="mlflow-writer", daemon=True)
         self._client: Any = None
-        self._experiment_id = ""
-        self._parent_id = ""
-        self._run_ids: dict[int, str] = {}
+        self._known: Known | None = None
+        """None until it was read, and after a failure: what was written then is uncertain."""
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
+        self._earlier: dict[int, tuple[TrialRecord, list[dict[str, float]]]] = {}
+
+    def restore(self, trials: Iterable[TrialRecord], histories: dict[int, list[dict[str, float]]]) -> None:
+        """Name the trials of earlier drivers: what MLflow lacks of them is written.
+
+        A driver that died, or whose server was away, has told the study more than MLflow.
+        """
+        self._earlier = {trial.number: (trial, histories.get(trial.number, [])) for trial in trials}
 
     def start(self) -> None:
         self._thread.start()
@@ -82,7 +98,7 @@ class Tracker:
 
     def epoch(self, report: EpochReport) -> None:
         now_ms = int(time.time() * 1000)
-        points = [(key, value, now_ms, report.epoch) for key, value in report.metrics.items()]
+        points = {(key, report.epoch): (value, now_ms) for key, value in report.metrics.items()}
         self._queue.put((report.trial, _Run(metrics=points)))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
@@ -117,13 +133,11 @@ class Tracker:
         while is_open or pending:
             is_open = self._gather(pending) and is_open
             try:
-                self._open()
-                for number in list(pending):
-                    self._write(number, pending[number])
-                    del pending[number]
+                self._write_pending(pending)
                 failing_since_s = 0.0
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
                 logger.warning("MLflow cannot be written: %s", error, exc_info=True)
+                self._known = None
                 failing_since_s = failing_since_s or time.monotonic()
                 if not is_open and time.monotonic() - failing_since_s > GIVE_UP_S:
                     self._failure = error
@@ -141,87 +155,90 @@ class Tracker:
             if item is None:
                 return False
             number, news = item
-            run = pending.setdefault(number, _Run())
-            run.trial = news.trial or run.trial
-            run.tags |= news.tags
-            run.metrics += news.metrics
-            run.state = news.state or run.state
+            pending.setdefault(number, _Run()).add(news)
         return True
 
-    def _open(self) -> None:
-        """Find or make the experiment, the parent run and what runs there are; once."""
-        if self._parent_id:
-            return
-        self._client = connect(self._uri)
-        self._experiment_id = self._find_experiment()
-        sweep = {"tuning.sweep": str(self._spec.name), "tuning.sweep_id": str(self._spec.id)}
-        parent_id = ""
-        for run in find_runs(self._client, self._experiment_id, str(self._spec.id)):
-            if run.data.tags.get("tuning.kind") == "sweep":
-                parent_id = run.info.run_id
-            else:
-                self._run_ids[int(run.data.tags["tuning.trial"])] = run.info.run_id
-        if parent_id:
-            self._client.update_run(parent_id, status="RUNNING")
-        else:
-            tags = {**sweep, "tuning.kind": "sweep", "mlflow.note.content": _description(self._spec)}
-            run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._spec.name)
-            parent_id = run.info.run_id
-            spec_file = paths.SweepPaths(self._home, str(self._spec.name)).spec
-            self._client.log_artifact(parent_id, str(spec_file))
-        self._parent_id = parent_id
-
-    def _find_experiment(self) -> str:
+    def _write_pending(self, pending: dict[int, _Run]) -> None:
         from mlflow.exceptions import MlflowException
 
-        found = self._client.get_experiment_by_name(self._experiment)
-        if found is None:
-            is_local = self._uri == default_uri(self._home)
-            location = paths.tracking_artifacts(self._home).as_uri() if is_local else None
-            tags = {"mlflow.experimentKind": "custom_model_development"}
+        runs = self._open(pending)
+        for number in list(pending):
             try:
-                made: str = self._client.create_experiment(self._experiment, location, tags)
-                return made
-            except MlflowException:  # another sweep of this model was quicker
-                found = self._client.get_experiment_by_name(self._experiment)
-        if found.lifecycle_stage != "active":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+                self._write(runs, number, pending[number])
+            except MlflowException as error:
+                if not 400 <= error.get_http_status_code() < 500:  # type: ignore[no-untyped-call]
+                    raise
+                # It would be refused for ever: a run that was deleted in the UI, say.
+                logger.warning("MLflow refuses the run of trial %d: %s", number, error)
+            del pending[number]
 
-    def _write(self, number: int, run: _Run) -> None:
+    def _open(self, pending: dict[int, _Run]) -> Known:
+        """Read what MLflow has of the sweep, once, and add to `pending` what it lacks."""
+        if self._known is not None:
+            return self._known
+        self._client = self._client or connect(self._uri)
+        found = known.read(self._client, self._spec, self._experiment, self._uri, self._home)
+        for number, (trial, history) in self._earlier.items():
+            if number in found.ended:
+                continue
+            missing = self._lacking(trial, history, found.run_ids.get(number))
+            missing.add(pending.get(number, _Run()))
+            pending[number] = missing
+        self._known = found
+        return found
+
+    def _lacking(self, trial: TrialRecord, history: list[dict[str, float]], run_id: str | None) -> _Run:
+        """Return what a run lacks of a trial: its epochs from its resume state, its card, or the study."""
+        if not history and trial.state.has_ended:
+            card = paths.card_file(self._folder, trial.number)
+            history = json.loads(storage.read(card))["history"] if storage.exists(card) else []
+        if not history:
+            history = [{str(self._spec.metric): value} for _, value in sorted(trial.values.items())]
+        now_ms = int(time.time() * 1000)
+        keys = {key for metrics in history for key in metrics}
+        has = known.logged(self._client, run_id, keys) if run_id else set()
+        points = {
+            (key, epoch): (value, now_ms)
+            for epoch, metrics in enumerate(history, start=1)
+            for key, value in metrics.items()
+            if value is not None and (key, epoch) not in has
+        }
+        spec = TrialSpec(number=trial.number, hyperparameters=trial.hyperparameters)
+        return _Run(spec, metrics=points, state=trial.state if trial.state.has_ended else None)
+
+    def _write(self, runs: Known, number: int, run: _Run) -> None:
         """Write what is pending of one trial: its run, then its numbers, then its end."""
         from mlflow.entities import Metric, Param, RunTag
 
         params = []
-        if number not in self._run_ids:
+        if number not in runs.run_ids:
             made = self._client.create_run(
-                self._experiment_id, tags=self._trial_tags(number), run_name=paths.trial_name(number)
+                runs.experiment_id,
+                tags=self._trial_tags(runs.parent_id, number),
+                run_name=paths.trial_name(number),
             )
-            self._run_ids[number] = made.info.run_id
+            runs.run_ids[number] = made.info.run_id
         elif number not in self._begun:
-            self._client.update_run(self._run_ids[number], status="RUNNING")
-        run_id = self._run_ids[number]
+            self._client.update_run(runs.run_ids[number], status="RUNNING")
+        run_id = runs.run_ids[number]
         if run.trial is not None and number not in self._begun:
             params = [Param(key, str(value)) for key, value in run.trial.hyperparameters.items()]
         state = run.state or State.RUNNING
         tags = [RunTag(key, value) for key, value in {**run.tags, "tuning.state": state.value}.items()]
-        first, *rest = _chunks(run.metrics)
-        self._client.log_batch(run_id, [Metric(*point) for point in first], params, tags)
+        points = [Metric(key, value, at, step) for (key, step), (value, at) in run.metrics.items()]
+        first, *rest = _chunks(points)
+        self._client.log_batch(run_id, first, params, tags)
         self._begun.add(number)
         for chunk in rest:
-            self._client.log_batch(run_id, [Metric(*point) for point in chunk])
+            self._client.log_batch(run_id, chunk)
         if run.state is not None:
             self._upload_checkpoint(run_id, number)
             self._client.set_terminated(run_id, status=STATUS[run.state])
+            runs.ended.add(number)
 
-    def _trial_tags(self, number: int) -> dict[str, str]:
-        return {
-            "mlflow.parentRunId": self._parent_id,
-            "tuning.kind": "trial",
-            "tuning.sweep": str(self._spec.name),
-            "tuning.sweep_id": str(self._spec.id),
-            "tuning.trial": str(number),
-        }
+    def _trial_tags(self, parent_id: str, number: int) -> dict[str, str]:
+        tags = {"mlflow.parentRunId": parent_id, "tuning.kind": "trial", "tuning.trial": str(number)}
+        return {**tags, **known.sweep_tags(self._spec)}
 
     def _upload_checkpoint(self, run_id: str, number: int) -> None:
         """Log a trial's checkpoint and its card; a trial without one finite epoch has none."""
@@ -239,28 +256,23 @@ class Tracker:
     def _end_parent(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         from mlflow.entities import Metric, RunTag
 
-        self._open()
+        pending: dict[int, _Run] = {}
+        parent_id = self._open(pending).parent_id
+        self._write_pending(pending)
         if best is not None and best.value is not None:
             now_ms = int(time.time() * 1000)
             values = {str(self._spec.metric): best.value, **(test or {})}
             tags = {
                 "tuning.best_trial": str(best.number),
-                "tuning.best_run_id": self._run_ids.get(best.number, ""),
+                "tuning.best_run_id": self._open(pending).run_ids.get(best.number, ""),
             }
             self._client.log_batch(
-                self._parent_id,
+                parent_id,
                 [Metric(key, value, now_ms, 0) for key, value in values.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
-        self._client.set_terminated(self._parent_id, status=status)
+        self._client.set_terminated(parent_id, status=status)
 
 
-def _chunks(metrics: list[Any]) -> list[list[Any]]:
-    return [metrics[i : i + MAX_METRICS] for i in range(0, len(metrics), MAX_METRICS)] or [[]]
-
-
-def _description(spec: SweepSpec) -> str:
-    return (
-        f"Search of `{spec.model}` on `{spec.data}`. The best model:\n\n"
-        f'```python\nimport tuning\nbest = tuning.load_best("{spec.name}")\n```'
-    )
+def _chunks(points: list[Any]) -> list[list[Any]]:
+    return [points[i : i + MAX_METRICS] for i in range(0, len(points), MAX_METRICS)] or [[]]

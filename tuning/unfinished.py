@@ -1,0 +1,47 @@
+"""Trials that were begun and have not ended: how far each is trained, and its best state so far."""
+
+import contextlib
+from typing import Any
+
+from tuning import paths, storage
+from tuning.data import Splits
+from tuning.engine import checkpoint
+from tuning.engine.solo import Training
+from tuning.errors import CheckpointError
+from tuning.records import TrialSpec
+from tuning.study import Study
+
+TakenUp = tuple[TrialSpec, list[dict[str, float]], str | None]
+"""A trial, its metrics per epoch, and the resume file that holds its state."""
+
+
+def taken_up(study: Study, folder: str) -> list[TakenUp]:
+    """Return every unfinished trial with where its training stands."""
+    found = _furthest(study, folder)
+    result: list[TakenUp] = []
+    for number in study.unfinished():
+        state, file = found.get(number, ({"history": []}, None))
+        result.append((study.take_up(number), state["history"], file))
+    return result
+
+
+def save_best(study: Study, folder: str, splits: Splits) -> None:
+    """Write the best state so far of every unfinished trial."""
+    for number, (state, _) in _furthest(study, folder).items():
+        checkpoint.save_best(folder, Training(**state), study.take_up(number), study.spec, splits)
+
+
+def _furthest(study: Study, folder: str) -> dict[int, tuple[dict[str, Any], str]]:
+    """Return, by trial number, the resume state with the most epochs, and its file.
+
+    A halted sweep leaves several of a trial: its last cohort's, and the one that cohort came from. A
+    torn file costs the epochs in it, not the trial.
+    """
+    numbers = set(study.unfinished())
+    found: dict[int, tuple[dict[str, Any], str]] = {}
+    for name in storage.names(paths.resume_folder(folder)) if numbers else []:
+        with contextlib.suppress(CheckpointError):
+            for number, state in checkpoint.load_resume(paths.resume_file(folder, name)).items():
+                if number in numbers and (number not in found or state["epoch"] > found[number][0]["epoch"]):
+                    found[number] = (state, name)
+    return found
