@@ -15,7 +15,13 @@ from tuning import data, ledger, paths
 from tuning.engine import solo
 from tuning.engine.batches import Batches
 
-STATUS = {"completed": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+STATUS = {
+    "completed": "FINISHED",
+    "pruned": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+    "interrupted": "SCHEDULED",
+}
 
 OPTUNA_STATE = {
     "completed": "COMPLETE",

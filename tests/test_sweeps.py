@@ -23,7 +23,7 @@ def all_swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tup
     home = tmp_path_factory.mktemp("home")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        options = ["--trials", "4", "--max-concurrent", "2", "--home", str(home), "--json"]
+        options = ["--trials", "8", "--max-concurrent", "2", "--home", str(home), "--json"]
         assert main(["sweep", "all", *options]) == 0
     return json.loads(output.getvalue()), home
 
@@ -31,7 +31,7 @@ def all_swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tup
 def test_sweep_all_sweeps_every_documented_model(all_swept: tuple[dict[str, Any], Path]) -> None:
     facts, home = all_swept
     assert [found["sweep"] for found in facts["sweeps"]] == [f"all-{model}" for model in models.CATALOG]
-    assert all(sum(found["states"].values()) == 4 and found["best"] for found in facts["sweeps"])
+    assert all(sum(found["states"].values()) == 8 and found["best"] for found in facts["sweeps"])
     assert ledger.names(str(home)) == sorted(f"all-{model}" for model in models.CATALOG)
 
 
@@ -41,7 +41,7 @@ def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
 ) -> None:
     _, home = all_swept
     sweep = ledger.open_sweep(f"all-{model}", str(home))
-    assert len(sweep.trials) == 4 and all(trial.state.has_ended for trial in sweep.trials)
+    assert len(sweep.trials) == 8 and all(trial.state.has_ended for trial in sweep.trials)
     searched = {"lr", "momentum", "dropout", "bn_momentum"}
     assert all(searched <= set(trial.hyperparameters) for trial in sweep.trials)
 
@@ -72,6 +72,31 @@ def test_the_same_sweep_again_goes_on_to_a_larger_total_and_is_refused_when_it_d
     sweeps.assert_they_agree(longer, sweeps.read("net", home))
     with pytest.raises(tuning.RequestError, match=r"epochs: 9 -> 10"):
         tuning.sweep(tuning.SweepSpec(model="net", trials=5, epochs=10))
+
+
+def test_trials_that_do_badly_at_a_rung_are_pruned_and_keep_their_best_checkpoint(
+    home: Path, ray_cluster: Any
+) -> None:
+    tries = [{"lr": 0.1}, {"lr": 1e-7}, {"lr": 1e-8}, {"lr": 0.2}]
+    result = tuning.sweep(
+        tuning.SweepSpec(
+            model="net",
+            trials=4,
+            epochs=9,
+            max_concurrent=1,
+            search={"lr": Float(1e-9, 0.3, log=True)},
+            try_=tries,
+        )
+    )
+    assert [trial.state.value for trial in result.trials][:3] == ["completed", "pruned", "pruned"]
+    assert [sorted(trial.values) for trial in result.trials[1:3]] == [[1], [1]], "the first rung is epoch 1"
+    assert all(trial.where for trial in result.trials)
+    ledgers = sweeps.read("net", home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert [ledgers.children[number].info.status for number in (0, 1)] == ["FINISHED", "KILLED"]
+    content, measured = sweeps.remeasured(ledgers.checkpoints[1])
+    assert measured["val_loss"] == pytest.approx(result.trials[1].value, rel=1e-6)
+    assert content["epoch"] == 1
 
 
 def test_configurations_to_try_run_first_and_what_they_leave_out_is_suggested(

@@ -226,9 +226,11 @@ def _measure_best(
         loaded = reuse.load_checkpoint(path, planned.model.build if is_own else None)
         metrics = reuse.measure(loaded, "test", planned.splits)
     except Exception as error:
+        reason = str(error).strip().splitlines()[-1:] or [""]  # a loader's worker sends a whole traceback
         raise SweepError(
             f"The best model (trial {best.number}) could not be measured on the test split: "
-            f"{type(error).__name__}: {error}. All trials are kept; mend it and run the same command again."
+            f"{type(error).__name__}: {reason[0]}. "
+            "All trials are kept; mend it and run the same command again."
         ) from error
     study.set_test(best.number, metrics)
     return metrics

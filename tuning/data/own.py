@@ -48,6 +48,10 @@ def from_callable(function: Callable[..., Any], *, name: str, seed: int) -> Spli
             f"{tuple(first_target.shape)}; return labels of shape (n,), or floats for a regression."
         )
     datasets = {split: _converted(dataset, task) for split, dataset in returned.items()}
+    try:
+        digest = fingerprint(*datasets.values())
+    except Exception as error:  # a user's data set may raise anything when it is read
+        raise RequestError(f"Data {name!r} cannot be read: {type(error).__name__}: {error}") from error
     return Splits(
         name=name,
         task=task,
@@ -57,7 +61,7 @@ def from_callable(function: Callable[..., Any], *, name: str, seed: int) -> Spli
         num_outputs=_num_outputs(datasets, task, first_target, name),
         input_shape=tuple(first_input.shape),
         preprocess={"kind": "none", "shape": list(first_input.shape)},
-        fingerprint=fingerprint(*datasets.values()),
+        fingerprint=digest,
     )
 
 
