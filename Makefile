@@ -32,7 +32,7 @@ bench: .venv/installed
 	@echo "Setting up .venv: two minutes and 6 GB, once ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt) || true
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode -r requirements.txt 2>&1 | grep -v '^ [-+~] ' \
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode -r requirements.txt 2>&1 | grep -v -e '^ [-+~] ' -e '^Uninstalled' \
 		|| $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

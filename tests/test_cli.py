@@ -331,7 +331,10 @@ def test_a_sweep_without_a_completed_trial_has_no_best_one(
     assert main(["best", "demo"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "error: The sweep 'demo' has no completed trial yet; go on with `tuning resume demo`.\n"
+    assert err == (
+        "error: The sweep 'demo' has no trial with a result (0 of 9 have ended); "
+        "go on with `tuning resume demo`.\n"
+    )
 
 
 def test_a_lost_checkpoint_is_a_fault(demo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,6 +184,7 @@ def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken_and_ends
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as after a script's `&`
         )
         assert process.stderr is not None
+        assert f"port {port} is taken" in process.stderr.readline()
         address = re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
         assert address is not None and int(address[1]) > port
         wait_for(lambda: _answers(address[0]), process, "answer of the UI")

@@ -50,6 +50,7 @@ LEVELS = {
     "report": 4,
     "ui": 4,
     "unfinished": 4,
+    "interrupt": 4,
     "reuse": 4,
     "run": 4,
     "screen": 4,

@@ -65,6 +65,9 @@ def test_the_same_sweep_again_goes_on_to_a_larger_total_and_is_refused_when_it_d
     first = tuning.sweep(spec)
     again = tuning.sweep(spec)
     assert again.trials == first.trials, "a finished sweep has nothing to do"
+    fewer = tuning.sweep(tuning.SweepSpec(model="net", trials=1, epochs=9, max_concurrent=1))
+    assert fewer.total == 3, "a total is never less than what there is"
+    assert ledger.open_sweep("net").spec.trials == 3
     longer = tuning.sweep(tuning.SweepSpec(model="net", trials=5, epochs=9, max_concurrent=1))
     assert longer.trials[:3] == first.trials and len(longer.trials) == 5
     lrs = [trial.hyperparameters["lr"] for trial in longer.trials]

@@ -4,6 +4,7 @@ Imports nothing heavy, so that `--help` answers at once.
 """
 
 import argparse
+import difflib
 import json
 import os
 import sys
@@ -17,13 +18,18 @@ DONE, FAULT, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; see `{self.prog} --help`.", file=sys.stderr)
+        print(
+            f"error: {message}{'' if message.endswith('?') else ';'} see `{self.prog} --help`.",
+            file=sys.stderr,
+        )
         raise SystemExit(WRONG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        _refuse(options.parser, unknown[0])
     try:
         from tuning import commands
 
@@ -65,10 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse(parser: argparse.ArgumentParser, option: str) -> NoReturn:
+    known = [name for action in parser._actions for name in action.option_strings]
+    nearest = difflib.get_close_matches(option.partition("=")[0], known, n=1)
+    parser.error(f"unknown argument {option}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+
+
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary, allow_abbrev=False
     )
+    parser.set_defaults(parser=parser)
     return parser
 
 

@@ -227,4 +227,6 @@ def _status_text(facts: dict[str, Any]) -> str:
 def _best_text(facts: dict[str, Any]) -> str:
     test = "".join(f", {key}={value:.5g}" for key, value in (facts["test"] or {}).items())
     found = f"{facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}"
-    return f"best        trial {facts['trial']}: {found}\n            {describe(facts['hyperparameters'])}"
+    pruned = " (pruned: no trial has completed)" if facts["state"] == "pruned" else ""
+    lines = [f"best        trial {facts['trial']}{pruned}: {found}"]
+    return "\n".join([*lines, f"            {describe(facts['hyperparameters'])}"])

@@ -1,21 +1,17 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
-import contextlib
 import math
 import os
-import signal
-import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tuning import notation, paths, plan, records, reuse, screen, storage, unfinished
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError, SweepError
+from tuning.interrupt import Interrupt
 from tuning.plan import Plan
 from tuning.records import State, TrialRecord
 from tuning.references import is_callable_reference
@@ -29,6 +25,9 @@ if TYPE_CHECKING:
     from tuning.schedule.connection import Node
 
 
+INTERRUPTED = "interrupted"
+
+
 def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> SweepResult:
     """Run what was planned; an interrupted sweep returns, with `interrupted` set."""
     where = planned.paths
@@ -39,6 +38,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
         planned = replace(planned, spec=replace(_settle(planned.spec, where), resources=size))
         study = _open_study(planned)
+        planned = replace(planned, spec=study.spec)
         with screen.Progress(study.spec, terminal, study.trials()) as progress:
             dispatcher, interrupted, best = _carry_on(planned, study, cluster, most, progress, clock)
         study.add_seconds(clock.elapsed_s())
@@ -68,37 +68,40 @@ def _carry_on(
     folder = planned.paths.storage(spec.storage, str(spec.id))
     uri = spec.tracking_uri or client.default_uri(planned.paths.home)
     tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
+    dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
+
+    def halt() -> None:
+        dispatcher.halted = INTERRUPTED
+        progress.interrupted()
+
     status, best, test = "FAILED", None, None
-    try:
-        unfinished.save_best(study, folder, planned.splits)
-        waiting = unfinished.taken_up(study, folder)
-        tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
-        dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
-        dispatcher.resume(waiting)
-        interrupted = False
-        if dispatcher.is_done:
-            progress.say(f"all {spec.trials} trials have ended; --trials TOTAL asks for more")
-        else:
-            progress.phase("starting Ray")
-            cluster.result()
-            clock.mark("Ray up")
-            progress.phase("starting workers")
-            left = math.ceil((spec.trials - study.num_ended()) / spec.cohort_size)
-            interrupted = _schedule(planned, dispatcher, folder, min(most_workers, left), tracker, clock)
-        progress.phase("saving")
-        unfinished.save_best(study, folder, planned.splits)
-        for number in study.unfinished():
-            tracker.end(number, State.INTERRUPTED, None)
-        best = records.best_trial(study.trials(), study.mode)
-        status = _status(interrupted, study.trials(), dispatcher)
-        test = _measure_best(planned, study, folder, best)
-        return dispatcher, interrupted, best
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.close(status, best, test)
-        progress.phase("")
+    with Interrupt(halt) as interrupt:
+        try:
+            unfinished.save_best(study, folder, planned.splits)
+            waiting = unfinished.taken_up(study, folder)
+            tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
+            dispatcher.resume(waiting)
+            if dispatcher.is_done:
+                progress.say(f"all {spec.trials} trials have ended; a larger total (--trials) asks for more")
+            else:
+                progress.phase("starting Ray")
+                cluster.result()
+                clock.mark("Ray up")
+                progress.phase("starting workers")
+                left = math.ceil((spec.trials - study.num_ended()) / spec.cohort_size)
+                workers = min(most_workers, left)
+                _schedule(planned, dispatcher, folder, workers, tracker, clock, interrupt)
+            progress.phase("saving")
+            unfinished.save_best(study, folder, planned.splits)
+            for number in study.unfinished():
+                tracker.end(number, State.INTERRUPTED, None)
+            best = records.best_trial(study.trials(), study.mode)
+            test = _measure_best(planned, study, folder, best)
+            status = _status(interrupt.asked, study.trials(), dispatcher)
+        finally:
+            tracker.close(status, best, test)
+            progress.phase("")
+    return dispatcher, interrupt.asked, best
 
 
 def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher) -> str:
@@ -135,8 +138,12 @@ def _settle(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     """
     spec = plan.as_it_was(spec, where)
     spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
-    storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
+    _keep(spec, where)
     return spec
+
+
+def _keep(spec: SweepSpec, where: paths.SweepPaths) -> None:
+    storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
 
 
 def _open_study(planned: Plan) -> Study:
@@ -149,6 +156,9 @@ def _open_study(planned: Plan) -> Study:
             "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
         )
     study.set_fingerprint(fingerprint)
+    if study.num_ended() > planned.spec.trials:  # a total is never less than what there is
+        study.spec = replace(study.spec, trials=study.num_ended())
+        _keep(replace(planned.spec, trials=study.spec.trials), planned.paths)
     study.enqueue(tuple(planned.spec.try_))
     return study
 
@@ -160,8 +170,9 @@ def _schedule(
     workers: int,
     tracker: Tracker,
     clock: Clock,
-) -> bool:
-    """Run on the connected cluster; return whether Ctrl-C ended it."""
+    interrupt: Interrupt,
+) -> None:
+    """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
     from tuning.schedule import searcher
 
     def listener(worker: dict[str, Any], reports: list[records.EpochReport]) -> None:
@@ -175,36 +186,13 @@ def _schedule(
             dispatcher.study.set_where(number, where)
 
     fingerprint = planned.splits.fingerprint
-    with _halt_on_interrupt(dispatcher) as interrupted:
-        try:
-            searcher.run(planned.spec, dispatcher, folder, fingerprint, workers=workers, listener=listener)
-        except KeyboardInterrupt:
-            interrupted.set()
-            dispatcher.halted = "interrupted"
-        except SweepError as error:
-            dispatcher.halted = str(error)
-    return interrupted.is_set()
-
-
-@contextlib.contextmanager
-def _halt_on_interrupt(dispatcher: Dispatcher) -> Iterator[threading.Event]:
-    """On the first Ctrl-C let running epochs end; on the second end at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        dispatcher.halted = "interrupted"
-
-    before = signal.signal(signal.SIGINT, handle)
     try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+        with interrupt.at_once():
+            searcher.run(planned.spec, dispatcher, folder, fingerprint, workers=workers, listener=listener)
+    except KeyboardInterrupt:
+        dispatcher.halted = INTERRUPTED
+    except SweepError as error:
+        dispatcher.halted = str(error)
 
 
 def _measure_best(

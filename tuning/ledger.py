@@ -49,9 +49,11 @@ class Sweep:
 
     def best_or_raise(self) -> TrialRecord:
         if self.best is None:
+            ended = sum(trial.state.has_ended for trial in self.trials)
+            more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
             raise SweepError(
-                f"The sweep {self.spec.name!r} has no completed trial yet; "
-                f"go on with `tuning resume {self.spec.name}`."
+                f"The sweep {self.spec.name!r} has no trial with a result "
+                f"({ended} of {self.spec.trials} have ended); go on with `tuning resume {self.spec.name}{more}`."
             )
         return self.best
 

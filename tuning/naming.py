@@ -11,4 +11,4 @@ def unknown(what: str, name: object, known: Iterable[str]) -> RequestError:
     names = sorted(known)
     nearest = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return RequestError(f"Unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
+    return RequestError(f"Unknown {what}: {name!r}{hint} Known: {', '.join(names)}.")

@@ -104,9 +104,15 @@ def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
     """Return `key: old -> new` for every key in which a sweep may not change."""
     before, after = to_plain_spec(old), to_plain_spec(new)
     keys = [key for key in dict.fromkeys((*before, *after)) if key not in MAY_CHANGE]
-    return [
-        f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
-    ]
+    found = []
+    for key in keys:
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            parts = [part for part in dict.fromkeys((*one, *other)) if one.get(part) != other.get(part)]
+            found += [f"{key}.{part}: {one.get(part)} -> {other.get(part)}" for part in parts]
+        elif one != other:
+            found.append(f"{key}: {one} -> {other}")
+    return found
 
 
 def continued(old: SweepSpec, new: SweepSpec) -> SweepSpec:

@@ -95,7 +95,7 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
         if changed:
             raise RequestError(
                 f"The sweep {spec.name!r} exists with a different spec ({'; '.join(changed)}); "
-                "choose another --name, or leave what differs as it was."
+                "give this search another name (--name, in Python `name=`), or leave what differs as it was."
             )
         return notation.continued(old, spec)
     begun = {where.claim.name, where.log.name}  # all that a driver leaves which dies at its start
@@ -120,7 +120,7 @@ def _try_model(spec: SweepSpec, splits: Splits) -> int:
         chosen = ", ".join(f"{key}={value}" for key, value in hyperparameters.items())
         what = f"Model {spec.model!r}" + (f" with {chosen}" if chosen else "")
         try:
-            model = _build(spec, splits, hyperparameters)
+            model = _build(what, spec, splits, hyperparameters)
             outputs, _ = solo.predict(model, inputs, None, carry=False)
         except RequestError:
             raise
@@ -134,10 +134,13 @@ def _try_model(spec: SweepSpec, splits: Splits) -> int:
     return count
 
 
-def _build(spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
+def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
     arguments = solo.model_arguments(TrialSpec(number=0, hyperparameters=hyperparameters), spec, splits)
-    with torch.random.fork_rng(devices=[]):
-        model = references.load_model(spec.model).build(**arguments)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = references.load_model(spec.model).build(**arguments)
+    except Exception as error:  # a user's model may raise anything
+        raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise RequestError(
             f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."

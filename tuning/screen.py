@@ -12,7 +12,6 @@ from typing import TextIO
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
@@ -65,6 +64,9 @@ class Progress:
             if trial.value is not None and trial.epoch is not None and self._is_better(trial.value):
                 self._best = (trial.value, trial.number, trial.epoch)
         self._start_s = time.monotonic()
+        self._first_s: float | None = None
+        """When the first report came: what the start took says nothing of the pace."""
+        self._notice = ""
         self._ended_here = 0
         self._screen = screen
         self._printed_s = self._start_s
@@ -106,12 +108,20 @@ class Progress:
         if text and self._live is None:
             self.say(f"{text} ...")
 
+    def interrupted(self) -> None:
+        """Say that Ctrl-C was heard; called from a signal handler."""
+        self._notice = "interrupted: running epochs end and are saved (Ctrl-C again: at once)"
+        if self._live is None:
+            with contextlib.suppress(RuntimeError):  # a line was just being written
+                self.say(self._notice)
+
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
         self._running.add(trial.number)
         self._hyperparameters[trial.number] = describe(trial.hyperparameters)
 
     def epoch(self, report: EpochReport) -> None:
         self._phase = ""
+        self._first_s = self._first_s or time.monotonic()
         value = report.metrics[str(self._spec.metric)]
         if report.state is State.RUNNING and self._is_better(value):
             self._best = (value, report.trial, report.epoch)
@@ -127,11 +137,12 @@ class Progress:
         self._print_now_and_then()
 
     def __rich__(self) -> Group:
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=40), Text(self._line())
-        )
-        return Group(bar, Text(self._best_line(), style="green", overflow="ellipsis", no_wrap=True))
+        lines = [Text(self._line()), Text(self._best_line(), style="green")]
+        if self._notice:
+            lines.append(Text(self._notice, style="yellow"))
+        for line in lines:
+            line.overflow, line.no_wrap = "ellipsis", True
+        return Group(ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=60), *lines)
 
     def _is_better(self, value: float) -> bool:
         if self._best is None:
@@ -151,10 +162,9 @@ class Progress:
     def _pace(self) -> str:
         if self._phase:
             return f"- {self._phase}"
-        elapsed_s = time.monotonic() - self._start_s
-        if not self._ended_here:
-            return f"- {elapsed_s:.0f} s"
-        per_s = self._ended_here / elapsed_s
+        if not self._ended_here or self._first_s is None:
+            return f"- {time.monotonic() - self._start_s:.0f} s"
+        per_s = self._ended_here / max(time.monotonic() - self._first_s, 1e-3)
         left = self._spec.trials - self._num_ended()
         pace = f"- {60 * per_s:.0f} trials/min"
         return f"{pace}, about {_duration(left / per_s)} left" if left > 0 else pace

@@ -1,10 +1,12 @@
 """The MLflow UI over a home: a server that ends with the command."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -38,8 +40,13 @@ def serve(home: Path, first_port: int) -> None:
         )
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a script's `&` had SIGINT ignored
         signal.signal(number, _end)
-    print(f"MLflow UI over {home}: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    taken = f" (port {first_port} is taken)" if port != first_port else ""
+    print(f"starting the MLflow UI over {home}{taken} ...", file=sys.stderr, flush=True)
     try:
+        while server.poll() is None and not _answers(port):
+            time.sleep(0.1)
+        if server.poll() is None:
+            print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
         code = server.wait()
     except KeyboardInterrupt:
         return
@@ -62,6 +69,12 @@ def _end_all(server: "subprocess.Popen[bytes]") -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _free_port(first: int) -> int:

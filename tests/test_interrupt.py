@@ -1,0 +1,46 @@
+"""Ctrl-C: once lets running epochs end, twice ends training at once, and saving is never torn."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tuning.interrupt import Interrupt
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_is_told_and_the_second_ends_what_may_end_at_once() -> None:
+    heard = []
+    with Interrupt(lambda: heard.append("first")) as interrupt:
+        with pytest.raises(KeyboardInterrupt), interrupt.at_once():
+            assert not interrupt.asked
+            press()
+            assert interrupt.asked and heard == ["first"]
+            press()
+        press()  # while saving it is not heard
+    assert heard == ["first"]
+
+
+def test_afterwards_ctrl_c_is_what_it_was() -> None:
+    with Interrupt(lambda: None):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_outside_the_main_thread_it_leaves_ctrl_c_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def other() -> None:
+        with Interrupt(lambda: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == [before]
