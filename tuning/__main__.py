@@ -1,7 +1,5 @@
 """`python -m tuning ...` is `tuning ...`."""
 
-import sys
+from tuning.cli import run
 
-from tuning.cli import main
-
-sys.exit(main())
+run()

@@ -94,7 +94,8 @@ def _carry_on(
             progress.phase("saving")
             unfinished.save_best(study, folder, planned.splits)
             for number in study.unfinished():
-                tracker.end(number, State.INTERRUPTED, None)
+                for recorder in dispatcher.recorders:
+                    recorder.end(number, State.INTERRUPTED, None)
             best = records.best_trial(study.trials(), study.mode)
             test = _measure_best(planned, study, folder, best)
             status = _status(interrupt.asked, study.trials(), dispatcher)

@@ -53,7 +53,8 @@ class Sweep:
             more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
             raise SweepError(
                 f"The sweep {self.spec.name!r} has no trial with a result "
-                f"({ended} of {self.spec.trials} have ended); go on with `tuning resume {self.spec.name}{more}`."
+                f"({ended} of {self.spec.trials} have ended); "
+                f"go on with `tuning resume {self.spec.name}{more}`."
             )
         return self.best
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
@@ -136,13 +137,16 @@ class Progress:
             self.say(f"trial {number} failed: {last[0]}")
         self._print_now_and_then()
 
-    def __rich__(self) -> Group:
+    def __rich__(self) -> Table:
         lines = [Text(self._line()), Text(self._best_line(), style="green")]
         if self._notice:
             lines.append(Text(self._notice, style="yellow"))
+        shown = Table.grid()
+        shown.add_column(no_wrap=True, overflow="ellipsis")
+        shown.add_row(ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=60))
         for line in lines:
-            line.overflow, line.no_wrap = "ellipsis", True
-        return Group(ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=60), *lines)
+            shown.add_row(line)
+        return shown
 
     def _is_better(self, value: float) -> bool:
         if self._best is None:
