@@ -63,7 +63,7 @@ def spec(own: Path, data: str, **keys: Any) -> tuning.SweepSpec:
         batch_size=50,
         search={"lr": tuning.Float(0.01, 0.1)},
         early_stopping=tuning.EarlyStopping(kind="none"),
-        **{"trials": 2, "name": "line", "max_concurrent": 2, **keys},
+        **{"trials": 2, "name": "line", "max_concurrent": 1, **keys},
     )
 
 

@@ -23,6 +23,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tuple[t
         model="cnn",
         name="digits",
         trials=2,
+        max_concurrent=1,
         epochs=1,
         home=str(home),
         search={"lr": tuning.Float(0.01, 0.1)},

@@ -109,6 +109,7 @@ def test_configurations_to_try_run_first_and_what_they_leave_out_is_suggested(
         tuning.SweepSpec(
             model="net",
             trials=3,
+            max_concurrent=1,
             epochs=3,
             search={"lr": Float(1e-3, 0.3, log=True), "n_hidden": Int(4, 32)},
             try_=[{"lr": 0.05, "n_hidden": 7}, {"lr": 0.1, "optimizer": "rmsprop", "alpha": 0.9}],
@@ -141,6 +142,7 @@ def test_a_trial_that_diverges_or_fails_ends_alone_and_is_told_so(
             name="touchy",
             data="noisy_square",
             trials=3,
+            max_concurrent=1,
             epochs=2,
             search={"lr": Float(0.01, 0.1)},
             try_=[{"kind": "bad"}, {"kind": "huge"}, {"kind": "good"}],
@@ -188,6 +190,7 @@ def test_trials_in_cohorts_come_to_the_values_of_trials_alone(home: Path, ray_cl
                 name=name,
                 trials=4,
                 epochs=3,
+                max_concurrent=2,
                 cohort=cohort,
                 early_stopping=tuning.EarlyStopping(kind="none"),
             )

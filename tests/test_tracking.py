@@ -19,7 +19,13 @@ def on_server(
     """One sweep of the LSTM written to a server, which the tests below look at."""
     home = tmp_path_factory.mktemp("home")
     spec = tuning.SweepSpec(
-        model="lstm", name="remote", trials=3, epochs=3, tracking_uri=mlflow_server, home=str(home)
+        model="lstm",
+        name="remote",
+        trials=3,
+        epochs=3,
+        max_concurrent=1,
+        tracking_uri=mlflow_server,
+        home=str(home),
     )
     return tuning.sweep(spec), home
 
@@ -85,6 +91,7 @@ def test_two_sweeps_of_one_name_in_two_homes_keep_apart_on_one_server(
             model="net",
             name="same",
             trials=2,
+            max_concurrent=1,
             epochs=2,
             tracking_uri=mlflow_server,
             home=str(tmp_path / user),
@@ -106,7 +113,9 @@ def test_what_mlflow_lacks_of_earlier_trials_is_written_when_the_sweep_goes_on(
     home: Path, ray_cluster: Any
 ) -> None:
     """A driver that was killed has told the study more than MLflow: here MLflow forgets."""
-    spec = tuning.SweepSpec(model="net", trials=4, epochs=3, early_stopping=tuning.EarlyStopping(kind="none"))
+    spec = tuning.SweepSpec(
+        model="net", trials=4, epochs=3, max_concurrent=1, early_stopping=tuning.EarlyStopping(kind="none")
+    )
     result = tuning.sweep(spec)
     before = sweeps.read("net", home)
     run_ids = {number: run.info.run_id for number, run in before.children.items()}
@@ -142,7 +151,7 @@ def test_a_run_that_was_deleted_meanwhile_holds_up_no_other(
         return run
 
     monkeypatch.setattr(sweeps.MlflowClient, "create_run", create_and_lose)
-    result = tuning.sweep(tuning.SweepSpec(model="net", trials=3, epochs=2))
+    result = tuning.sweep(tuning.SweepSpec(model="net", trials=3, epochs=2, max_concurrent=1))
     ledgers = sweeps.read("net", home)
     assert sorted(ledgers.children) == [0, 2] and ledgers.parent.info.status == "FINISHED"
     assert all(trial.state.has_ended for trial in result.trials)

@@ -4,14 +4,12 @@ Written by the driver in batches, from a thread of its own: nothing in the loop 
 one `log_batch` of a hundred points costs little more than one point.
 """
 
-import json
 import logging
 import queue
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from tuning.spec import SweepSpec
 from tuning.tracking import known
 from tuning.tracking.client import connect
 from tuning.tracking.known import Known
+from tuning.tracking.pending import Run, ended_history, lacking
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +40,6 @@ MAX_METRICS = 1000
 """MLflow's limit for one `log_batch`."""
 
 
-@dataclass(slots=True)
-class _Run:
-    """What is still to be written of one trial's run."""
-
-    trial: TrialSpec | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
-    """(value, timestamp in ms) by (key, step)"""
-    state: State | None = None
-
-    def add(self, news: "_Run") -> None:
-        self.trial = news.trial or self.trial
-        self.tags |= news.tags
-        self.metrics |= news.metrics
-        self.state = news.state or self.state
-
-
 class Tracker:
     """A `dispatch.Recorder` that writes to MLflow; `start` it, and `close` it at the end."""
 
@@ -67,7 +49,7 @@ class Tracker:
         self._uri = uri
         self._home = home
         self._folder = folder
-        self._queue: queue.SimpleQueue[tuple[int, _Run] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, Run] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write_all, name="mlflow-writer", daemon=True)
         self._client: Any = None
@@ -88,22 +70,22 @@ class Tracker:
         self._thread.start()
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
-        self._queue.put((trial.number, _Run(trial, {"tuning.cohort": str(len(cohort.members))})))
+        self._queue.put((trial.number, Run(trial, {"tuning.cohort": str(len(cohort.members))})))
 
     def placed(self, worker: dict[str, Any], reports: Iterable[EpochReport]) -> None:
         """Note where a trial runs."""
         for number in {report.trial for report in reports}:
             tags = {"tuning.host": worker["host"], "tuning.gpus": worker["gpus"]}
-            self._queue.put((number, _Run(tags=tags)))
+            self._queue.put((number, Run(tags=tags)))
 
     def epoch(self, report: EpochReport) -> None:
         now_ms = int(time.time() * 1000)
         points = {(key, report.epoch): (value, now_ms) for key, value in report.metrics.items()}
-        self._queue.put((report.trial, _Run(metrics=points)))
+        self._queue.put((report.trial, Run(metrics=points)))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
         tags = {"tuning.cause": cause[-5000:]} if cause else {}
-        self._queue.put((number, _Run(tags=tags, state=state)))
+        self._queue.put((number, Run(tags=tags, state=state)))
 
     def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         """Write what is left, then end the parent run with `status`.
@@ -128,7 +110,7 @@ class Tracker:
 
     def _write_all(self) -> None:
         """The thread: gather what comes, write it every few seconds, until `close`."""
-        pending: dict[int, _Run] = {}
+        pending: dict[int, Run] = {}
         is_open, failing_since_s = True, 0.0
         while is_open or pending:
             is_open = self._gather(pending) and is_open
@@ -144,7 +126,7 @@ class Tracker:
                     return
                 time.sleep(1)
 
-    def _gather(self, pending: dict[int, _Run]) -> bool:
+    def _gather(self, pending: dict[int, Run]) -> bool:
         """Move all that waits into `pending`, merged per trial; return False once it was closed."""
         end_s = time.monotonic() + FLUSH_INTERVAL_S
         while (left_s := end_s - time.monotonic()) > 0:
@@ -155,10 +137,10 @@ class Tracker:
             if item is None:
                 return False
             number, news = item
-            pending.setdefault(number, _Run()).add(news)
+            pending.setdefault(number, Run()).add(news)
         return True
 
-    def _write_pending(self, pending: dict[int, _Run]) -> None:
+    def _write_pending(self, pending: dict[int, Run]) -> None:
         from mlflow.exceptions import MlflowException
 
         runs = self._open(pending)
@@ -172,7 +154,7 @@ class Tracker:
                 logger.warning("MLflow refuses the run of trial %d: %s", number, error)
             del pending[number]
 
-    def _open(self, pending: dict[int, _Run]) -> Known:
+    def _open(self, pending: dict[int, Run]) -> Known:
         """Read what MLflow has of the sweep, once, and add to `pending` what it lacks."""
         if self._known is not None:
             return self._known
@@ -181,32 +163,20 @@ class Tracker:
         for number, (trial, history) in self._earlier.items():
             if number in found.ended:
                 continue
-            missing = self._lacking(trial, history, found.run_ids.get(number))
-            missing.add(pending.get(number, _Run()))
+            history = history or ended_history(trial, self._folder, str(self._spec.metric))
+            run_id = found.run_ids.get(number)
+            has = (
+                known.logged(self._client, run_id, {key for row in history for key in row})
+                if run_id
+                else set()
+            )
+            missing = lacking(trial, history, has)
+            missing.add(pending.get(number, Run()))
             pending[number] = missing
         self._known = found
         return found
 
-    def _lacking(self, trial: TrialRecord, history: list[dict[str, float]], run_id: str | None) -> _Run:
-        """Return what a run lacks of a trial: its epochs from its resume state, its card, or the study."""
-        if not history and trial.state.has_ended:
-            card = paths.card_file(self._folder, trial.number)
-            history = json.loads(storage.read(card))["history"] if storage.exists(card) else []
-        if not history:
-            history = [{str(self._spec.metric): value} for _, value in sorted(trial.values.items())]
-        now_ms = int(time.time() * 1000)
-        keys = {key for metrics in history for key in metrics}
-        has = known.logged(self._client, run_id, keys) if run_id else set()
-        points = {
-            (key, epoch): (value, now_ms)
-            for epoch, metrics in enumerate(history, start=1)
-            for key, value in metrics.items()
-            if value is not None and (key, epoch) not in has
-        }
-        spec = TrialSpec(number=trial.number, hyperparameters=trial.hyperparameters)
-        return _Run(spec, metrics=points, state=trial.state if trial.state.has_ended else None)
-
-    def _write(self, runs: Known, number: int, run: _Run) -> None:
+    def _write(self, runs: Known, number: int, run: Run) -> None:
         """Write what is pending of one trial: its run, then its numbers, then its end."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -256,7 +226,7 @@ class Tracker:
     def _end_parent(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         from mlflow.entities import Metric, RunTag
 
-        pending: dict[int, _Run] = {}
+        pending: dict[int, Run] = {}
         parent_id = self._open(pending).parent_id
         self._write_pending(pending)
         if best is not None and best.value is not None:

@@ -1,0 +1,51 @@
+"""What is still to be written of a trial's run."""
+
+import json
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from tuning import paths, storage
+from tuning.records import State, TrialRecord, TrialSpec
+
+History = list[dict[str, float]]
+"""Metrics per epoch, from epoch 1."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What is still to be written of one trial's run."""
+
+    trial: TrialSpec | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
+    """(value, timestamp in ms) by (key, step)"""
+    state: State | None = None
+
+    def add(self, news: "Run") -> None:
+        self.trial = news.trial or self.trial
+        self.tags |= news.tags
+        self.metrics |= news.metrics
+        self.state = news.state or self.state
+
+
+def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
+    """Return the epochs of a trial whose training is over: from its card, else from the study."""
+    card = paths.card_file(folder, trial.number)
+    if trial.state.has_ended and storage.exists(card):
+        found: History = json.loads(storage.read(card))["history"]
+        return found
+    return [{metric: value} for _, value in sorted(trial.values.items())]
+
+
+def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int]]) -> Run:
+    """Return what a run that `has` these (metric, epoch) lacks of a trial."""
+    now_ms = int(time.time() * 1000)
+    points = {
+        (key, epoch): (value, now_ms)
+        for epoch, metrics in enumerate(history, start=1)
+        for key, value in metrics.items()
+        if value is not None and (key, epoch) not in has
+    }
+    spec = TrialSpec(number=trial.number, hyperparameters=trial.hyperparameters)
+    return Run(spec, metrics=points, state=trial.state if trial.state.has_ended else None)
