@@ -9,23 +9,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, race, startup, tables
+from benchmarks import command, machine, race, tables
+from benchmarks.command import COMMANDS
 from benchmarks.race import RACES
 from benchmarks.trace import BenchmarkError
 
 RESULTS = Path(__file__).parent / "results"
-STARTUP = "startup"
 
 
 def main() -> int:
     options = _parser().parse_args()
-    names = options.only or [*RACES, STARTUP]
+    names = options.only or [*RACES, *COMMANDS]
     is_trial_run = bool(options.trials or options.epochs)
-    command = "python -m benchmarks " + " ".join(sys.argv[1:])
+    said = "python -m benchmarks " + " ".join(sys.argv[1:])
     try:
         for name in names:
-            found = machine.describe(command.strip())
-            plain, markdown = _startup(options) if name == STARTUP else _race(name, options)
+            found = machine.describe(said.strip())
+            plain, markdown = _command(name, options) if name in COMMANDS else _race(name, options)
             text = f"{markdown}\n\n{tables.circumstances_markdown(found)}\n"
             print(text, flush=True)
             if is_trial_run:
@@ -50,12 +50,12 @@ def _race(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return tables.race_plain(entered, job, rounds), tables.race_markdown(entered, job, rounds)
 
 
-def _startup(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def _command(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     runs = []
     for number in range(options.repeats):
-        _say(f"{STARTUP}: run {number + 1} of {options.repeats}")
-        runs.append(startup.run_once())
-    return tables.startup_plain(runs), tables.startup_markdown(runs)
+        _say(f"{name}: run {number + 1} of {options.repeats}")
+        runs.append(command.run_once(COMMANDS[name]))
+    return tables.command_plain(COMMANDS[name], runs), tables.command_markdown(COMMANDS[name], runs)
 
 
 def _keep(name: str, plain: dict[str, Any], text: str) -> None:
@@ -67,7 +67,7 @@ def _keep(name: str, plain: dict[str, Any], text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=(*RACES, STARTUP), help="this one (may be given again)"
+        "--only", action="append", choices=(*RACES, *COMMANDS), help="this one (may be given again)"
     )
     parser.add_argument("--repeats", type=_positive, default=3, help="rounds of all competitors (3)")
     trying = parser.add_argument_group("to try the benchmark itself; results are then not kept")

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks import fairness, startup
+from benchmarks import command, fairness
+from benchmarks.command import Command
 from benchmarks.job import Job
 from benchmarks.race import Race, Round
 from benchmarks.trace import Measured
@@ -27,7 +28,7 @@ RACE_NOTES = (
     "optuna_pool: ask and tell over SQLite, a process pool. bare: a process pool, nothing recorded.",
 )
 
-STARTUP_NOTES = (
+COMMAND_NOTES = (
     "Cells: median over the runs (least - most). Seconds since the command was started, in a fresh home.",
     "Ray starts while torch is imported and the request is checked, so milestones overlap in what they "
     "wait for. The first report comes after the first epochs of a trial and their way to the driver.",
@@ -114,32 +115,34 @@ def _quality(name: str, job: Job, rounds: Sequence[Round]) -> tuple[str, str]:
     return f"{median(finals):.4g}", f"{median(differences):.1%}"
 
 
-def startup_plain(runs: Sequence[startup.Milestones]) -> dict[str, Any]:
-    first_s = median(run[startup.FIRST_REPORT] for run in runs)
+def command_plain(measured: Command, runs: Sequence[command.Milestones]) -> dict[str, Any]:
+    until_s = median(run[measured.until] for run in runs)
     return {
-        "title": startup.TITLE,
+        "title": measured.title,
         "runs": list(runs),
-        "median_first_report_s": first_s,
-        "target_s": startup.BOUND_S,
-        "met": first_s < startup.BOUND_S,
+        "milestone": measured.until,
+        "median_s": until_s,
+        "target_s": measured.bound_s,
+        "met": until_s < measured.bound_s,
     }
 
 
-def startup_markdown(runs: Sequence[startup.Milestones]) -> str:
+def command_markdown(measured: Command, runs: Sequence[command.Milestones]) -> str:
     middles = {name: median(run[name] for run in runs) for name in runs[0]}
     rows, before_s = [], 0.0
     for name in sorted(middles, key=lambda name: middles[name]):
         rows.append((name, spread((run[name] for run in runs), ".2f"), f"{middles[name] - before_s:.2f}"))
         before_s = middles[name]
-    first_s = middles[startup.FIRST_REPORT]
-    verdict = "met" if first_s < startup.BOUND_S else "missed"
+    until_s = middles[measured.until]
+    verdict = "met" if until_s < measured.bound_s else "missed"
     return "\n\n".join(
         (
-            f"# {startup.TITLE}",
-            f"`tuning {' '.join(startup.COMMAND)}`, runs: {len(runs)}. First report after {first_s:.1f} s "
-            f"(target: under {startup.BOUND_S:g} s, {verdict}).",
+            f"# {measured.title}",
+            f"`tuning {' '.join(measured.arguments)}`, runs: {len(runs)}. "
+            f"{measured.until.capitalize()} after {until_s:.1f} s "
+            f"(target: under {measured.bound_s:g} s, {verdict}).",
             table(("milestone", "at s", "since the one before, s"), rows),
-            _list(STARTUP_NOTES),
+            _list(COMMAND_NOTES),
         )
     )
 

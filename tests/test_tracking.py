@@ -22,7 +22,7 @@ def on_server(
         model="lstm",
         name="remote",
         trials=3,
-        epochs=3,
+        epochs=2,
         max_concurrent=1,
         tracking_uri=mlflow_server,
         home=str(home),

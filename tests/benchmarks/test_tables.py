@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import startup, tables
+from benchmarks import command, tables
 from benchmarks.fairness import check_same_training
 from benchmarks.job import Job, draw
 from benchmarks.race import RACES, Round
@@ -94,10 +94,10 @@ def test_a_race_has_a_row_per_competitor_and_per_target(job: Job, name: str) -> 
 
 
 def test_milestones_stand_in_order_of_time() -> None:
-    run = {startup.CLOCK_STARTS: 0.5, "Ray up": 4.0, "torch imported": 2.0, startup.FIRST_REPORT: 8.0}
-    text = tables.startup_markdown([{**run, startup.PROCESS_ENDS: 11.0}])
+    run = {command.CLOCK_STARTS: 0.5, "Ray up": 4.0, "torch imported": 2.0, command.FIRST_REPORT: 8.0}
+    text = tables.command_markdown(command.COMMANDS["startup"], [{**run, command.PROCESS_ENDS: 11.0}])
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][2:]
-    assert rows == [startup.CLOCK_STARTS, "torch imported", "Ray up", "first report", "command ended"]
+    assert rows == [command.CLOCK_STARTS, "torch imported", "Ray up", "first report", "command ended"]
     assert "First report after 8.0 s (target: under 12 s, met)" in text
 
 
