@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 
 import tuning
 from tests import sweeps
+from tuning.records import State, TrialRecord
+from tuning.tracking.writer import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +158,30 @@ def test_a_run_that_was_deleted_meanwhile_holds_up_no_other(
     ledgers = sweeps.read("net", home)
     assert sorted(ledgers.children) == [0, 2] and ledgers.parent.info.status == "FINISHED"
     assert all(trial.state.has_ended for trial in result.trials)
+
+
+def test_a_trial_that_was_interrupted_stays_so_when_mlflow_is_read_anew_at_the_end(home: Path) -> None:
+    spec = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
+    folder = home / "again"
+    folder.mkdir(parents=True)
+    (folder / "spec.yaml").write_text("model: net\n")
+    tracker = Tracker(spec, "net", f"sqlite:///{home}/mlflow.db", home, str(folder))
+    tracker.restore(
+        [TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, values={1: 0.5})],
+        {0: [{"val_loss": 0.5}]},
+    )
+    tracker.start()
+    tracker.end(0, State.INTERRUPTED, None)
+    end_s = time.monotonic() + 60
+    while tracker._known is None or tracker._begun != {0}:
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    tracker._known = None  # as after a failure: what was written is uncertain
+    tracker.close("KILLED", None, None)
+    client = sweeps.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    assert tracker._known is not None
+    run = client.get_run(tracker._known.run_ids[0])
+    assert (run.info.status, run.data.tags["tuning.state"]) == ("SCHEDULED", "interrupted")
 
 
 def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(

@@ -58,6 +58,8 @@ class Tracker:
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
         self._earlier: dict[int, tuple[TrialRecord, list[dict[str, float]]]] = {}
+        self._ends: dict[int, State] = {}
+        """How trials ended under this driver, which their records in `_earlier` do not know."""
 
     def restore(self, trials: Iterable[TrialRecord], histories: dict[int, list[dict[str, float]]]) -> None:
         """Name the trials of earlier drivers: what MLflow lacks of them is written.
@@ -84,6 +86,7 @@ class Tracker:
         self._queue.put((report.trial, Run(metrics=points)))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
+        self._ends[number] = state
         tags = {"tuning.cause": cause[-5000:]} if cause else {}
         self._queue.put((number, Run(tags=tags, state=state)))
 
@@ -171,6 +174,7 @@ class Tracker:
                 else set()
             )
             missing = lacking(trial, history, has)
+            missing.state = missing.state or self._ends.get(number)
             missing.add(pending.get(number, Run()))
             pending[number] = missing
         self._known = found
