@@ -28,6 +28,14 @@ def test_an_epoch_takes_every_row_once_in_an_order_of_seed_and_epoch_alone() -> 
     assert torch.cat([rows for _, rows in batches(100, 16).shuffled(1, 2)]).tolist() == orders[1, 2]
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch_size"), [(1, 4), (3, 4), (4, 4), (5, 4), (6, 4), (8, 4), (9, 4), (7, 1)]
+)
+def test_the_steps_of_an_epoch_are_known_before_it(rows: int, batch_size: int) -> None:
+    found = batches(rows, batch_size)
+    assert found.steps == len(list(found.shuffled(0, 1)))
+
+
 def test_a_last_training_batch_of_one_row_is_dropped_but_measured() -> None:
     found = batches(33, 16)
     assert [len(rows) for _, rows in found.shuffled(0, 1)] == [16, 16]
@@ -40,6 +48,6 @@ def test_a_last_training_batch_of_one_row_is_dropped_but_measured() -> None:
 )
 def test_each_row_of_an_ordered_batch_goes_on_where_it_ended(rows: int, batch_size: int, steps: int) -> None:
     found = [numbers for _, numbers in batches(rows, batch_size, ordered=True).shuffled(0, 1)]
-    assert len(found) == steps
+    assert len(found) == steps == batches(rows, batch_size, ordered=True).steps
     for before, after in itertools.pairwise(found):
         assert torch.equal(after, before + 1)

@@ -37,6 +37,14 @@ class Batches:
             inputs, targets = dataset.tensors
             self.tensors = inputs.to(device), targets.to(device)
 
+    @property
+    def steps(self) -> int:
+        """Training batches of an epoch."""
+        if self.ordered:
+            return self.rows // min(self.batch_size, self.rows)
+        full, rest = divmod(self.rows, self.batch_size)
+        return full + (rest > 1 or not full)
+
     def in_order(self) -> Iterator[Batch]:
         """All rows, for measurement; those of a series as the one stream that they are."""
         return self._take(torch.arange(self.rows).split(1 if self.ordered else self.batch_size))
@@ -47,9 +55,7 @@ class Batches:
             return self._take(self._streams())
         generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
         parts = torch.randperm(self.rows, generator=generator).split(self.batch_size)
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts = parts[:-1]
-        return self._take(parts)
+        return self._take(parts[: self.steps])
 
     def _streams(self) -> tuple[Tensor, ...]:
         """Split a series into `batch_size` streams; what does not fill the last column is left out."""

@@ -1,4 +1,4 @@
-"""Dropout whose masks are a function of (sweep seed, trial, step, layer, position), drawn from a hash.
+"""Dropout whose masks are a function of (sweep seed, trial, layer, call, step, position), drawn from a hash.
 
 Both engines use it, so that a trial trained alone and the same trial in a cohort drop the same units,
 and a resumed trial needs no random state.
@@ -14,74 +14,108 @@ _WEYL = 0x9E3779B97F4A7C15 - 2**64
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
 
+LANES = 4
+"""Numbers of 16 bits in one hash: each decides on one unit, so rates are kept to 1/65536."""
+
 STEP_STRIDE = 2**40
 """Counters between one step's masks and the next one's: more than a mask has elements."""
 
 MOST_AHEAD = 2**17
 """Elements of masks that are drawn at a time, at most, but for one step's."""
 
-_NONE = range(0), torch.empty(0, 0)
+ELEMENTWISE = (nn.Dropout,)
+CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+"""These drop whole channels."""
 
 
 def hashed(counters: Tensor) -> Tensor:
-    """Hash int64 numbers to int64 numbers that are uniform in their high bits, elementwise.
+    """Hash int64 numbers to int64 numbers, all of whose 16-bit parts are uniform.
 
     SplitMix64 but for its shifts: torch shifts signed numbers arithmetically, which costs one of the
-    64 bits and spares the masks that a logical shift would take.
+    64 bits and spares the masks that a logical shift would take; the last step adds for that reason.
     """
     x = counters * _WEYL
-    x = (x ^ (x >> 32)) * _MIX_1
-    return (x ^ (x >> 29)) * _MIX_2
+    x.bitwise_xor_(x >> 32).mul_(_MIX_1)
+    x.bitwise_xor_(x >> 29).mul_(_MIX_2)
+    return x.add_(x >> 32)
 
 
-def kept(counters: Tensor, rate: float) -> Tensor:
-    """Return which counters are kept when a share `rate` of all is dropped."""
-    return hashed(counters) >= int((rate - 0.5) * 2**64)
+def mask_key(seed: int, trial: int, layer: str, call: int) -> int:
+    """Return the key of one trial's masks of one layer's n-th call within a step."""
+    return derive(seed, trial, layer, call)
 
 
-def masks(key: int, steps: range, shape: torch.Size, rate: float, like: Tensor) -> Tensor:
-    """Return the dropout masks of several steps, (len(steps), *shape): 0, or 1 / (1 - rate) where kept.
+def masks(keys: Tensor, steps: range, shape: torch.Size, rates: Tensor, like: Tensor) -> Tensor:
+    """Return dropout masks, (steps, trials, *shape): 0, or 1 / (1 - rate) where kept.
 
-    A step with fewer rows than `shape` has takes the first rows of its mask.
+    In memory the rows of a mask, its first dimension, lie side by side. A step with fewer rows than
+    `shape` has takes the first rows of its mask.
+
+    Args:
+        keys: int64, one per trial.
+        steps: numbers of steps, counted from the start of the training.
+        rates: float64, one per trial.
+        like: tells type and device of the masks.
     """
-    positions = torch.arange(shape.numel(), device=like.device)
-    starts = torch.arange(steps.start, steps.stop, device=like.device) * STEP_STRIDE + key
-    keep = kept(starts[:, None] + positions, rate).view(len(steps), *shape)
-    return keep.to(like.dtype) * (1 / (1 - rate))
+    rows, width = shape[0], shape[1:].numel()
+    quads = -(-rows // LANES)
+    device = like.device
+    positions = torch.arange(width, device=device)[:, None] + torch.arange(quads, device=device) * width
+    starts = torch.arange(steps.start, steps.stop, device=device)[:, None] * STEP_STRIDE + keys
+    drawn = hashed(starts[:, :, None, None] + positions).view(torch.int16)[..., :rows]
+    least = ((rates * 2**16).round() - 2**15).clamp(max=2**15 - 1).to(torch.int16)[:, None, None]
+    scales = torch.where(rates < 1, 1 / (1 - rates), 0.0).to(like)[:, None, None]
+    kept = torch.empty(drawn.shape, dtype=like.dtype, device=device)
+    torch.ge(drawn, least, out=kept).mul_(scales)
+    return kept.transpose(2, 3).reshape(len(steps), len(keys), *shape)
+
+
+def mask_shape(x: Tensor, *, channelwise: bool) -> torch.Size:
+    """Return the shape of the mask of an input x (rows, channels, ...)."""
+    return torch.Size((*x.shape[:2], *(1 for _ in x.shape[2:]))) if channelwise else x.shape
+
+
+def ahead(elements: int, before: int) -> int:
+    """Return for how many steps to draw: more and more, while they fit in `MOST_AHEAD`.
+
+    Drawn step by step, masks cost a small net a quarter of its speed.
+    """
+    return max(1, min(2 * before, MOST_AHEAD // max(1, elements)))
 
 
 class HashDropout(nn.Module):
-    """`nn.Dropout` with a hash for a generator; the engine calls `begin` before each step.
+    """`nn.Dropout` with a hash for a generator; the engine calls `begin` before each step."""
 
-    Masks are drawn for more and more steps ahead within an epoch: drawn step by step they cost a small
-    net a quarter of its speed.
-    """
-
-    def __init__(self, p: float, key: int) -> None:
+    def __init__(self, p: float, seed: int, trial: int, layer: str, *, channelwise: bool = False) -> None:
         super().__init__()
         self.p = p
-        self.key = key
-        self.epoch = 0
-        self.begin(1, 0)
+        self.channelwise = channelwise
+        self._of = seed, trial, layer
+        self._drawn: dict[int, tuple[range, Tensor]] = {}
+        """By call of the module within a step: which steps, and their masks."""
+        self.begin(0)
 
-    def begin(self, epoch: int, step: int) -> None:
-        if epoch != self.epoch:
-            self.drawn: dict[int, tuple[range, Tensor]] = {}
-            """By call of the module within a step: which steps, and their masks."""
-        self.epoch, self.step = epoch, step
+    def begin(self, step: int) -> None:
+        """Say which step comes, counted from the start of the training."""
+        self.step = step
         self.calls = 0  # a module that a forward pass uses twice draws two masks
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        steps, drawn = self.drawn.get(self.calls, _NONE)
-        if self.step not in steps or x.shape[1:] != drawn.shape[2:] or len(x) > drawn.shape[1]:
-            ahead = max(1, min(2 * len(steps), MOST_AHEAD // max(1, x.numel())))
-            steps = range(self.step, self.step + ahead)
-            drawn = masks(derive(self.key, self.epoch, self.calls), steps, x.shape, self.p, x)
-            self.drawn[self.calls] = steps, drawn
+        shape = mask_shape(x, channelwise=self.channelwise)
+        steps, drawn = self._drawn.get(self.calls, (range(0), torch.empty(0, 0)))
+        if self.step not in steps or shape[1:] != drawn.shape[2:] or len(x) > drawn.shape[1]:
+            steps = range(self.step, self.step + ahead(shape.numel(), len(steps)))
+            drawn = self._draw(steps, shape, x)
+            self._drawn[self.calls] = steps, drawn
         self.calls += 1
         return x * drawn[self.step - steps.start, : len(x)]
+
+    def _draw(self, steps: range, shape: torch.Size, like: Tensor) -> Tensor:
+        keys = torch.tensor([mask_key(*self._of, self.calls)], device=like.device)
+        rates = torch.tensor([self.p], dtype=torch.float64, device=like.device)
+        return masks(keys, steps, shape, rates, like)[:, 0].contiguous()
 
 
 def replace_dropout(model: nn.Module, seed: int, trial: int) -> list[HashDropout]:
@@ -89,9 +123,10 @@ def replace_dropout(model: nn.Module, seed: int, trial: int) -> list[HashDropout
     placed = []
     for parent_name, parent in list(model.named_modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Dropout:
+            if type(child) in ELEMENTWISE + CHANNELWISE:
                 layer = f"{parent_name}.{name}".lstrip(".")
-                dropout = HashDropout(child.p, derive(seed, trial, layer))
+                is_channelwise = type(child) in CHANNELWISE
+                dropout = HashDropout(child.p, seed, trial, layer, channelwise=is_channelwise)
                 setattr(parent, name, dropout)
                 placed.append(dropout)
     return placed

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tuning.data import Splits
 from tuning.engine.batches import Batch, Batches, augmented
 from tuning.engine.layers import HashDropout, replace_dropout
+from tuning.engine.optimizers import DEFAULT_ALPHA, DEFAULT_BETA2, DEFAULT_LR, DEFAULT_MOMENTUM
 from tuning.records import EpochReport, State, TrialSpec, best_epoch
 from tuning.references import load_model
 from tuning.seeds import derive
@@ -25,9 +26,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "classification": nn.functional.cross_entropy,
     "regression": nn.functional.mse_loss,
 }
-
-DEFAULT_MOMENTUM = {"sgd": 0.0, "rmsprop": 0.0, "adam": 0.9}
-"""As in torch.optim; Adam's momentum is its first beta."""
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ def train(
         batches = rows.shuffled(spec.seed, epoch)
         if trial.hyperparameters.get("augment") and splits.augment is not None:
             batches = augmented(batches, splits, spec.seed, epoch)
-        train_loss = _train_epoch(model, optimizer, batches, splits, dropouts, epoch)
+        train_loss = _train_epoch(model, optimizer, batches, splits, dropouts, (epoch - 1) * rows.steps)
         metrics = {"train_loss": train_loss, **evaluate(model, held_out.in_order(), splits)}
         diverged = not all(math.isfinite(value) for value in metrics.values())
         state.epoch, state.model, state.optimizer = epoch, model.state_dict(), optimizer.state_dict()
@@ -106,16 +104,16 @@ def _train_epoch(
     batches: Iterator[Batch],
     splits: Splits,
     dropouts: list[HashDropout],
-    epoch: int,
+    first_step: int,
 ) -> float:
     """Take one step per batch; return the mean training loss."""
     model.train()
     total: Tensor | float = 0.0  # stays on the device: reading it would wait for every step
     rows = 0
     hidden: Any = None
-    for step, (inputs, targets) in enumerate(batches):
+    for step, (inputs, targets) in enumerate(batches, start=first_step):
         for dropout in dropouts:
-            dropout.begin(epoch, step)
+            dropout.begin(step)
         outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
         loss = LOSSES[splits.task](outputs, targets)
         optimizer.zero_grad()
@@ -149,17 +147,17 @@ def build_model(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> nn.Module:
 
 def make_optimizer(model: nn.Module, hyperparameters: dict[str, Any]) -> torch.optim.Optimizer:
     name = hyperparameters.get("optimizer", "sgd")
-    lr = hyperparameters.get("lr", 1e-3 if name == "adam" else 1e-2)
+    lr = hyperparameters.get("lr", DEFAULT_LR[name])
     weight_decay = hyperparameters.get("weight_decay", 0.0)
     parameters = model.parameters()
     if name == "adagrad":
         return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay)
     momentum = hyperparameters.get("momentum", DEFAULT_MOMENTUM[name])
     if name == "adam":
-        betas = (momentum, hyperparameters.get("beta2", 0.999))
+        betas = (momentum, hyperparameters.get("beta2", DEFAULT_BETA2))
         return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
     if name == "rmsprop":
-        alpha = hyperparameters.get("alpha", 0.99)
+        alpha = hyperparameters.get("alpha", DEFAULT_ALPHA)
         return torch.optim.RMSprop(
             parameters, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay
         )

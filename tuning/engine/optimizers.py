@@ -1,0 +1,109 @@
+"""Update rules on stacked parameters: row k of every tensor is trial k, with its own numbers.
+
+All parameters of a trial lie in one row, so an update is a handful of operations however many layers
+a model has. The rules are those of `torch.optim`, which takes one learning rate for all, number for
+number; their state bears its names, so that a trial can change engines.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Columns = dict[str, Tensor]
+"""Hyperparameters by name, (trials, 1) each, in the type of the parameters."""
+
+State = dict[str, Tensor]
+"""Optimizer state by its name in `torch.optim`, (trials, elements) each."""
+
+DEFAULT_LR = {"sgd": 1e-2, "rmsprop": 1e-2, "adagrad": 1e-2, "adam": 1e-3}
+DEFAULT_MOMENTUM = {"sgd": 0.0, "rmsprop": 0.0, "adam": 0.9}
+"""As in torch.optim; Adam's momentum is its first beta, AdaGrad has none."""
+
+DEFAULT_ALPHA, DEFAULT_BETA2 = 0.99, 0.999
+RMSPROP_EPS, ADAGRAD_EPS, ADAM_EPS = 1e-8, 1e-10, 1e-8
+
+STATE_NAMES = {
+    "sgd": ("momentum_buffer",),
+    "rmsprop": ("square_avg", "momentum_buffer"),
+    "adagrad": ("sum",),
+    "adam": ("exp_avg", "exp_avg_sq"),
+}
+
+
+def columns(optimizer: str, trials: Sequence[Mapping[str, Any]], like: Tensor) -> Columns:
+    """Return the numbers of each trial's hyperparameters, with torch.optim's defaults."""
+    defaults = {
+        "lr": DEFAULT_LR[optimizer],
+        "momentum": DEFAULT_MOMENTUM.get(optimizer, 0.0),
+        "weight_decay": 0.0,
+        "alpha": DEFAULT_ALPHA,
+        "beta2": DEFAULT_BETA2,
+    }
+    return {
+        key: torch.tensor([[float(trial.get(key, default))] for trial in trials], dtype=torch.float64).to(
+            like
+        )
+        for key, default in defaults.items()
+    }
+
+
+def sgd(parameters: Tensor, gradients: Tensor, state: State, numbers: Columns, step: int) -> None:
+    # torch.optim starts its buffer as a copy of the first gradient: the same as from zero.
+    buffer = state["momentum_buffer"].mul_(numbers["momentum"]).add_(gradients)
+    parameters.addcmul_(buffer, numbers["lr"], value=-1)
+
+
+def rmsprop(parameters: Tensor, gradients: Tensor, state: State, numbers: Columns, step: int) -> None:
+    average = state["square_avg"].lerp_(gradients.square(), 1 - numbers["alpha"])
+    buffer = state["momentum_buffer"].mul_(numbers["momentum"])
+    buffer.addcdiv_(gradients, average.sqrt().add_(RMSPROP_EPS))
+    parameters.addcmul_(buffer, numbers["lr"], value=-1)
+
+
+def adagrad(parameters: Tensor, gradients: Tensor, state: State, numbers: Columns, step: int) -> None:
+    total = state["sum"].addcmul_(gradients, gradients)
+    parameters.addcmul_(gradients / total.sqrt().add_(ADAGRAD_EPS), numbers["lr"], value=-1)
+
+
+def adam(parameters: Tensor, gradients: Tensor, state: State, numbers: Columns, step: int) -> None:
+    beta1, beta2, lr = numbers["momentum"].double(), numbers["beta2"].double(), numbers["lr"].double()
+    average = state["exp_avg"].lerp_(gradients, 1 - numbers["momentum"])
+    square = state["exp_avg_sq"].mul_(numbers["beta2"])
+    square.add_(gradients.square().mul_((1 - beta2).to(gradients)))
+    root = square.sqrt().div_((1 - beta2**step).sqrt().to(gradients)).add_(ADAM_EPS)
+    parameters.addcmul_(average / root, (lr / (1 - beta1**step)).to(gradients), value=-1)
+
+
+RULES: dict[str, Callable[[Tensor, Tensor, State, Columns, int], None]] = {
+    "sgd": sgd,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "adam": adam,
+}
+
+
+class StackedOptimizer:
+    """One of `RULES` with its state, zero at the start.
+
+    Args:
+        parameters: (trials, elements), updated in place.
+        trials: hyperparameters of each.
+    """
+
+    def __init__(self, name: str, parameters: Tensor, trials: Sequence[Mapping[str, Any]]) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.numbers = columns(name, trials, parameters)
+        self.state: State = {key: torch.zeros_like(parameters) for key in STATE_NAMES[name]}
+        self.steps = 0
+        """Taken so far, the same of all: they are at the same epoch."""
+        self._decays = bool(self.numbers["weight_decay"].any())
+
+    def step(self, gradients: Tensor) -> None:
+        """Take one step along `gradients`, (trials, elements), which may be overwritten."""
+        self.steps += 1
+        if self._decays:
+            gradients = gradients.addcmul_(self.parameters, self.numbers["weight_decay"])
+        RULES[self.name](self.parameters, gradients, self.state, self.numbers, self.steps)
