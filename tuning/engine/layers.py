@@ -4,6 +4,8 @@ Both engines use it, so that a trial trained alone and the same trial in a cohor
 and a resumed trial needs no random state.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -40,11 +42,6 @@ def hashed(counters: Tensor) -> Tensor:
     return x.add_(x >> 32)
 
 
-def mask_key(seed: int, trial: int, layer: str, call: int) -> int:
-    """Return the key of one trial's masks of one layer's n-th call within a step."""
-    return derive(seed, trial, layer, call)
-
-
 def masks(keys: Tensor, steps: range, shape: torch.Size, rates: Tensor, like: Tensor) -> Tensor:
     """Return dropout masks, (steps, trials, *shape): 0, or 1 / (1 - rate) where kept.
 
@@ -75,12 +72,36 @@ def mask_shape(x: Tensor, *, channelwise: bool) -> torch.Size:
     return torch.Size((*x.shape[:2], *(1 for _ in x.shape[2:]))) if channelwise else x.shape
 
 
-def ahead(elements: int, before: int) -> int:
-    """Return for how many steps to draw: more and more, while they fit in `MOST_AHEAD`.
+class MaskSource:
+    """One layer's masks for some trials, drawn for more and more steps ahead.
 
-    Drawn step by step, masks cost a small net a quarter of its speed.
+    Drawn step by step they cost a small net a quarter of its speed.
     """
-    return max(1, min(2 * before, MOST_AHEAD // max(1, elements)))
+
+    def __init__(self, seed: int, trials: Sequence[int], layer: str, rates: Sequence[float]) -> None:
+        self._of = seed, trials, layer
+        self._rates = torch.tensor(rates, dtype=torch.float64)
+        self._keys: dict[int, Tensor] = {}
+        self._drawn: dict[int, tuple[range, Tensor]] = {}
+        """By call of the layer within a step: which steps, and their masks."""
+
+    def mask(self, step: int, call: int, shape: torch.Size, like: Tensor) -> Tensor:
+        """Return the masks of one step and call, (trials, *shape)."""
+        steps, drawn = self._drawn.get(call, (range(0), torch.empty(0, 0, 0)))
+        if step not in steps or shape[1:] != drawn.shape[3:] or shape[0] > drawn.shape[2]:
+            elements = len(self._rates) * shape.numel()
+            ahead = max(1, min(2 * len(steps), MOST_AHEAD // max(1, elements)))
+            steps = range(step, step + ahead)
+            rates = self._rates.to(like.device)
+            drawn = masks(self._key(call).to(like.device), steps, shape, rates, like)
+            self._drawn[call] = steps, drawn
+        return drawn[step - steps.start, :, : shape[0]]
+
+    def _key(self, call: int) -> Tensor:
+        if call not in self._keys:
+            seed, trials, layer = self._of
+            self._keys[call] = torch.tensor([derive(seed, trial, layer, call) for trial in trials])
+        return self._keys[call]
 
 
 class HashDropout(nn.Module):
@@ -90,9 +111,7 @@ class HashDropout(nn.Module):
         super().__init__()
         self.p = p
         self.channelwise = channelwise
-        self._of = seed, trial, layer
-        self._drawn: dict[int, tuple[range, Tensor]] = {}
-        """By call of the module within a step: which steps, and their masks."""
+        self._source = MaskSource(seed, [trial], layer, [p])
         self.begin(0)
 
     def begin(self, step: int) -> None:
@@ -103,19 +122,9 @@ class HashDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        shape = mask_shape(x, channelwise=self.channelwise)
-        steps, drawn = self._drawn.get(self.calls, (range(0), torch.empty(0, 0)))
-        if self.step not in steps or shape[1:] != drawn.shape[2:] or len(x) > drawn.shape[1]:
-            steps = range(self.step, self.step + ahead(shape.numel(), len(steps)))
-            drawn = self._draw(steps, shape, x)
-            self._drawn[self.calls] = steps, drawn
         self.calls += 1
-        return x * drawn[self.step - steps.start, : len(x)]
-
-    def _draw(self, steps: range, shape: torch.Size, like: Tensor) -> Tensor:
-        keys = torch.tensor([mask_key(*self._of, self.calls)], device=like.device)
-        rates = torch.tensor([self.p], dtype=torch.float64, device=like.device)
-        return masks(keys, steps, shape, rates, like)[:, 0].contiguous()
+        shape = mask_shape(x, channelwise=self.channelwise)
+        return x * self._source.mask(self.step, self.calls - 1, shape, x)[0]
 
 
 def replace_dropout(model: nn.Module, seed: int, trial: int) -> list[HashDropout]:

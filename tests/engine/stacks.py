@@ -1,0 +1,104 @@
+"""A stack and, beside it, its members as ordinary modules: what the tests of parity compare."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import models
+from tests.engine.trials import CPU, settings
+from tuning.data import Splits
+from tuning.engine import solo
+from tuning.engine.batches import Batches
+from tuning.engine.layers import HashDropout, replace_dropout
+from tuning.engine.stack import Stack
+from tuning.records import TrialSpec
+from tuning.spec import SweepSpec
+
+Hyperparameters = dict[str, Any]
+
+
+def doubled(splits: Splits, rows: int) -> Splits:
+    """Return at most so many rows of each split in float64, regression targets standardised."""
+    changed = {}
+    for name in ("train", "validation"):
+        dataset = getattr(splits, name)
+        assert isinstance(dataset, TensorDataset)
+        inputs, targets = (tensor[:rows] for tensor in dataset.tensors)
+        if splits.task == "regression":
+            targets = (targets - targets.mean()) / targets.std()
+            targets = targets.double()
+        changed[name] = TensorDataset(inputs.double(), targets)
+    return replace(splits, **changed)
+
+
+@dataclass
+class Alone:
+    """One member as the solo engine has it."""
+
+    trial: TrialSpec
+    model: nn.Module
+    dropouts: list[HashDropout]
+    optimizer: torch.optim.Optimizer
+    hidden: Any = None
+
+    def set_to(self, stack: Stack, row: int, hidden: Any) -> None:
+        """Take over the stack's weights, buffers, optimizer state and hidden state."""
+        self.model.load_state_dict(stack.layout.state_dict(stack.rows, row))
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": stack.optimizer_state(row), "param_groups": groups})
+        self.hidden = None if hidden == () else _row(hidden, row)
+
+    def gradients(self, inputs: Tensor, targets: Tensor, step: int, splits: Splits) -> tuple[Tensor, Tensor]:
+        """Return loss and flat gradients of one batch, updating buffers and the hidden state."""
+        self.model.train()
+        for dropout in self.dropouts:
+            dropout.begin(step)
+        outputs, self.hidden = solo.predict(self.model, inputs, self.hidden, carry=splits.ordered)
+        loss = solo.LOSSES[splits.task](outputs, targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        flat = [p.grad.reshape(-1) for p in self.model.parameters() if p.grad is not None]
+        return loss.detach(), torch.cat(flat)
+
+
+def _row(hidden: Any, row: int) -> Any:
+    return tuple(part[row] for part in hidden) if isinstance(hidden, tuple) else hidden[row]
+
+
+def build(
+    spec: SweepSpec, splits: Splits, trials: Sequence[Hyperparameters], *, dtype: torch.dtype = torch.float64
+) -> tuple[Stack, list[Alone]]:
+    """Return a stack of trials and the same trials alone, with the same initial weights."""
+    specs = [TrialSpec(number=number, hyperparameters=found) for number, found in enumerate(trials)]
+    built = [solo.build_model(trial, spec, splits).to(dtype) for trial in specs]
+    return stacked(specs, built, spec, splits), [
+        alone(t, copy.deepcopy(m), spec) for t, m in zip(specs, built, strict=True)
+    ]
+
+
+def stacked(
+    trials: Sequence[TrialSpec], built: Sequence[nn.Module], spec: SweepSpec, splits: Splits
+) -> Stack:
+    copies = [copy.deepcopy(model) for model in built]
+    return Stack(trials, copies, seed=spec.seed, task=splits.task, carry=splits.ordered)
+
+
+def alone(trial: TrialSpec, model: nn.Module, spec: SweepSpec) -> Alone:
+    dropouts = replace_dropout(model, spec.seed, trial.number)
+    return Alone(trial, model, dropouts, solo.make_optimizer(model, trial.hyperparameters))
+
+
+def documented(model: str, rows: int, **changes: Any) -> tuple[SweepSpec, Splits]:
+    """Return settings of a documented model on a part of its default data, in float64."""
+    card = models.CATALOG[model]
+    spec, splits = settings(model, epochs=2, batch_size=changes.pop("batch_size", card.batch_size), **changes)
+    return spec, doubled(splits, rows)
+
+
+def batches(spec: SweepSpec, splits: Splits) -> Batches:
+    return Batches(splits.train, int(spec.batch_size or 1), CPU, ordered=splits.ordered)

@@ -1,0 +1,83 @@
+"""Which models can be stacked with each other: those that differ in numbers only.
+
+Models are compared as they were built, attribute by attribute, so nothing has to be known about what
+a hyperparameter does: a rate that a model keeps for `functional.dropout` separates it from others.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.engine.twins import DROPOUTS, NORMS, has_twin
+
+OWN = set(vars(nn.Module()))
+"""Attributes of every module: its tensors and submodules, compared apart, and hooks."""
+
+
+def by_structure(models: Sequence[nn.Module]) -> list[list[int]]:
+    """Return groups of indices: within one, models differ in their tensors, rates and momenta only."""
+    groups: list[list[int]] = []
+    for index, model in enumerate(models):
+        for group in groups:
+            if same_structure(models[group[0]], model):
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+    return groups
+
+
+def same_structure(a: nn.Module, b: nn.Module) -> bool:
+    named_a, named_b = (list(model.named_modules(remove_duplicate=False)) for model in (a, b))
+    return len(named_a) == len(named_b) and all(
+        name_a == name_b and _same_module(module_a, module_b)
+        for (name_a, module_a), (name_b, module_b) in zip(named_a, named_b, strict=True)
+    )
+
+
+def _same_module(a: nn.Module, b: nn.Module) -> bool:
+    if type(a) is not type(b) or a.training != b.training or has_twin(a) != has_twin(b):
+        return False
+    tensors = (
+        (a._parameters, b._parameters),
+        (a._buffers, b._buffers),
+    )
+    return all(_same_tensors(of_a, of_b) for of_a, of_b in tensors) and _same(_own(a), _own(b))
+
+
+def _same_tensors(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(_kind(a[name]) == _kind(b[name]) for name in a)
+
+
+def _kind(tensor: Tensor | None) -> Any:
+    return None if tensor is None else (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
+
+
+def _own(module: nn.Module) -> dict[str, Any]:
+    """Return what a module keeps beside its tensors, but for the numbers that a stack holds per trial."""
+    found = {key: value for key, value in vars(module).items() if key not in OWN}
+    if has_twin(module):  # torch's own: what it keeps for itself (lists of its weights) is no number of ours
+        found = {key: value for key, value in found.items() if not key.startswith("_")}
+        if isinstance(module, DROPOUTS):
+            del found["p"]
+        if isinstance(module, NORMS):
+            found["momentum"] = module.momentum is None
+    return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Compare plain data; what cannot be compared counts as different."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    return isinstance(a, int | float | str | bytes | bool | complex | torch.dtype | torch.device) and a == b
+
