@@ -50,7 +50,8 @@ class Alone:
         """Take over the stack's weights, buffers, optimizer state and hidden state."""
         self.model.load_state_dict(stack.layout.state_dict(stack.rows, row))
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": stack.optimizer_state(row), "param_groups": groups})
+        kept = stack.layout.optimizer_state(stack.optimizer.state, row, stack.optimizer.steps)
+        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         self.hidden = None if hidden == () else _row(hidden, row)
 
     def gradients(self, inputs: Tensor, targets: Tensor, step: int, splits: Splits) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,7 @@ def stacked(
     trials: Sequence[TrialSpec], built: Sequence[nn.Module], spec: SweepSpec, splits: Splits
 ) -> Stack:
     copies = [copy.deepcopy(model) for model in built]
-    return Stack(trials, copies, seed=spec.seed, task=splits.task, carry=splits.ordered)
+    return Stack(trials, copies, device=CPU, seed=spec.seed, task=splits.task, carry=splits.ordered)
 
 
 def alone(trial: TrialSpec, model: nn.Module, spec: SweepSpec) -> Alone:

@@ -13,6 +13,7 @@ import torch
 from tuning import paths, storage
 from tuning.data import Splits
 from tuning.engine.solo import Training, model_arguments
+from tuning.engine.stacked import member
 from tuning.errors import CheckpointError
 from tuning.records import State, TrialSpec
 from tuning.spec import SweepSpec
@@ -84,20 +85,25 @@ def _state(training: Training, spec: SweepSpec) -> State:
     return State.COMPLETED if training.epoch == spec.epochs else State.INTERRUPTED
 
 
-def save_resume(path: str, members: Iterable[Training]) -> None:
-    """Write the resume state of a cohort's members as one file."""
-    storage.write(path, encode({"format": FORMAT, "members": [member.to_plain() for member in members]}))
+def save_resume(path: str, states: Iterable[dict[str, Any]]) -> None:
+    """Write the resume states of a cohort's members (`Epoch.to_plain`) as one file."""
+    storage.write(path, encode({"format": FORMAT, "states": list(states)}))
 
 
 def load_resume(path: str) -> dict[int, dict[str, Any]]:
-    """Return the resume state per trial number.
+    """Return the resume state per trial number, as `Training` takes it.
 
     Raises:
         FileNotFoundError: when there is no such file.
         CheckpointError: when it is torn or of another format.
     """
-    content = decode(storage.read(path), path)
-    return {member["trial"]: member for member in content["members"]}
+    members = []
+    for state in decode(storage.read(path), path)["states"]:
+        if "single" in state:
+            members.append(state["single"])
+        else:
+            members += [member(state["stack"], row) for row in range(len(state["stack"]["trials"]))]
+    return {found["trial"]: found for found in members}
 
 
 def load(path: str) -> dict[str, Any]:

@@ -1,21 +1,183 @@
 """A cohort's training: its members in step, epoch by epoch, up to the next rung or the end.
 
-Members that differ in numbers only train as one stacked program; those that are alone in their
-structure, or cannot be stacked, train one after the other by the solo engine.
+Members that differ in numbers only train as one stacked program; one that is alone in its structure,
+or cannot be stacked, trains by the solo engine.
 """
 
-import math
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from tuning.data import Splits
-from tuning.engine import solo
+from tuning.engine import grouping, solo
 from tuning.engine.solo import Training
 from tuning.engine.stacked import StackedTraining
-from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
+from tuning.records import Cohort, EpochReport, State, TrialSpec
 from tuning.spec import SweepSpec
+
+OWN_FOLDERS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+"""Whose lines tell a user nothing about the model."""
+
+Resume = Mapping[int, dict[str, Any]]
+"""States of members that were trained before, by trial number."""
+
+
+class Part(Protocol):
+    """Members of a cohort that train as one program."""
+
+    @property
+    def going_on(self) -> tuple[int, ...]:
+        """Trials that have not ended."""
+
+    def advance(self, until: int) -> list[EpochReport]:
+        """Train up to and including an epoch, and report; a member that ends says so once."""
+
+    def training(self, number: int) -> Training | None:
+        """Return a member's state after its last epoch; None before the first."""
+
+    def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Return the states of these members for a resume file."""
+
+
+@dataclass(slots=True)
+class Epoch:
+    """What a cohort has to say after an epoch."""
+
+    reports: list[EpochReport]
+    parts: dict[int, Part]
+    """Who holds a member's state, by trial number; it changes with the next epoch."""
+    notes: list[str]
+    """What the user should know of, once."""
+
+    def training(self, number: int) -> Training | None:
+        return self.parts[number].training(number)
+
+    def to_plain(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the states of these members for a resume file."""
+        by_part: dict[int, tuple[Part, list[int]]] = {}
+        for number in numbers:
+            part = self.parts[number]
+            by_part.setdefault(id(part), (part, []))[1].append(number)
+        return [part.to_plain(found) for part, found in by_part.values()]
+
+
+def train(
+    cohort: Cohort, spec: SweepSpec, splits: Splits, *, device: torch.device, resume: Resume
+) -> Iterator[Epoch]:
+    """Train the members of a cohort, yielding once per epoch.
+
+    A member that diverges or raises ends alone; the others go on.
+
+    Raises:
+        torch.OutOfMemoryError: when a stack is too large for the device.
+    """
+    trials = {member.trial.number: member.trial for member in cohort.members}
+
+    def alone(number: int) -> Part:
+        state = resume.get(number)
+        return _Single(trials[number], spec, splits, device=device, resume=state, until=cohort.until)
+
+    parts, notes = _parts(list(trials.values()), spec, splits, device, resume)
+    parts = {number: parts[number] if number in parts else alone(number) for number in trials}
+    for epoch in range(_first_epoch(cohort, resume), cohort.until + 1):
+        reports: list[EpochReport] = []
+        for part in dict.fromkeys(parts.values()):
+            try:
+                reports += part.advance(epoch)
+            except Exception as error:  # vmap raises at what it cannot carry, a model at anything
+                if is_out_of_memory(error):
+                    raise
+                notes.append(_one_by_one(error))
+                for number in part.going_on:
+                    parts[number] = alone(number)
+                    reports += parts[number].advance(epoch)
+        yield Epoch(reports, parts, notes)
+        notes = []
+        if not any(part.going_on for part in parts.values()):
+            return
+
+
+class _Single:
+    """A member that trains by itself; what it raises ends it alone."""
+
+    def __init__(self, trial: TrialSpec, *args: Any, **keys: Any) -> None:
+        self._number = trial.number
+        self._run = solo.train(trial, *args, **keys)
+        self._training: Training | None = None
+        self._has_ended = False
+
+    @property
+    def going_on(self) -> tuple[int, ...]:
+        return () if self._has_ended else (self._number,)
+
+    def advance(self, until: int) -> list[EpochReport]:
+        """Train on; one whose resume state was lost has earlier epochs to catch up."""
+        reports: list[EpochReport] = []
+        while not self._has_ended and (self._training is None or self._training.epoch < until):
+            try:
+                report, self._training = next(self._run)
+            except Exception:  # a user's model or data may raise anything
+                error = traceback.format_exc()
+                report = EpochReport(
+                    trial=self._number, epoch=until, metrics={}, state=State.FAILED, error=error
+                )
+            reports.append(report)
+            self._has_ended = report.state is not State.RUNNING
+        return reports
+
+    def training(self, number: int) -> Training | None:
+        return self._training
+
+    def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
+        assert self._training is not None
+        return {"single": self._training.to_plain()}
+
+
+def _parts(
+    trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device, resume: Resume
+) -> tuple[dict[int, Part], list[str]]:
+    """Stack what can be stacked; return the stack by trial number, and why others are not in one."""
+    parts: dict[int, Part] = {}
+    notes: list[str] = []
+    for group in grouping.groups(trials, spec, splits, resume) if len(trials) > 1 else []:
+        if len(group) > 1:
+            together, models = zip(*group, strict=True)
+            try:
+                stacked = StackedTraining(together, models, spec, splits, device=device, resume=resume)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                notes.append(_one_by_one(error))
+            else:
+                parts |= {trial.number: stacked for trial in together}
+    return parts, notes
+
+
+def _one_by_one(error: Exception) -> str:
+    """Return one line: what stands against stacking, and in which line of whose code."""
+    said = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    reason = said[0].partition(". ")[0].rstrip(".")
+    outside = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*OWN_FOLDERS, "<"))
+    ]
+    where = (
+        f" at {Path(outside[-1].filename).name}:{outside[-1].lineno}, `{outside[-1].line}`" if outside else ""
+    )
+    return f"trials train one by one, they cannot be stacked: {reason}{where}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no memory left; on the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _first_epoch(cohort: Cohort, resume: Resume) -> int:
+    return 1 + max((state["epoch"] for state in resume.values()), default=cohort.epoch)

@@ -4,16 +4,46 @@ Models are compared as they were built, attribute by attribute, so nothing has t
 a hyperparameter does: a rate that a model keeps for `functional.dropout` separates it from others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tuning.data import Splits
+from tuning.engine import solo
 from tuning.engine.twins import DROPOUTS, NORMS, has_twin
+from tuning.records import TrialSpec
+from tuning.spec import SweepSpec
 
 OWN = set(vars(nn.Module()))
 """Attributes of every module: its tensors and submodules, compared apart, and hooks."""
+
+
+def groups(
+    trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, resume: Mapping[int, dict[str, Any]]
+) -> list[list[tuple[TrialSpec, nn.Module]]]:
+    """Build the models of trials, resumed ones with their weights; return them in groups to be stacked.
+
+    A trial whose model cannot be built is in no group.
+    """
+    built: dict[Any, list[tuple[TrialSpec, nn.Module]]] = {}
+    for trial in trials:
+        state = resume.get(trial.number)
+        try:
+            model = solo.build_model(trial, spec, splits)
+            if state is not None:
+                model.load_state_dict(state["model"])
+        except Exception:  # the solo engine will meet it again, and report it
+            continue
+        found = trial.hyperparameters
+        key = found.get("optimizer"), solo.batch_size(trial, spec), bool(found.get("augment"))
+        built.setdefault((*key, state["epoch"] if state else 0), []).append((trial, model))
+    return [
+        [together[index] for index in indices]
+        for together in built.values()
+        for indices in by_structure([model for _, model in together])
+    ]
 
 
 def by_structure(models: Sequence[nn.Module]) -> list[list[int]]:
@@ -80,4 +110,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return a.dtype == b.dtype and torch.equal(a, b)
     return isinstance(a, int | float | str | bytes | bool | complex | torch.dtype | torch.device) and a == b
-

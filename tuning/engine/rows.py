@@ -4,7 +4,7 @@ So K models of one structure are one tensor (two or three where types differ): a
 of the best epoch and a resume file touch it as a whole. A model's tensors are views of its row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,9 +98,34 @@ class Layout:
             for key, name in self.keys.items()
         }
 
-    def trained_views(self, row: Tensor) -> dict[int, Tensor]:
-        """Return parts of (num_trained,) as the trained parameters are shaped, by their index."""
-        return {index: _view(row[None], self.places[name])[0].clone() for name, index in self.trained.items()}
+    def write(self, rows: Rows, row: int, state_dict: Mapping[str, Tensor]) -> None:
+        """Put a `state_dict` into its row."""
+        for key, name in self.keys.items():
+            place = self.places[name]
+            rows[place.dtype][row, place.start : place.end] = state_dict[key].reshape(-1)
+
+    def optimizer_state(self, state: Rows, row: int, steps: int) -> dict[int, dict[str, Tensor]]:
+        """Return a copy of one model's optimizer state, as torch.optim keeps it: by parameter, by name.
+
+        Args:
+            state: (models, num_trained) by name.
+            steps: taken so far.
+        """
+        if not steps:
+            return {}
+        found: dict[int, dict[str, Tensor]] = {}
+        for name, index in self.trained.items():
+            parts = {key: _view(rows, self.places[name])[row].clone() for key, rows in state.items()}
+            found[index] = {"step": torch.tensor(float(steps)), **parts}
+        return found
+
+    def write_optimizer_state(self, state: Rows, row: int, found: Mapping[int, Mapping[str, Any]]) -> None:
+        """Put what torch.optim keeps into its row; what it does not keep yet is zero."""
+        for name, index in self.trained.items():
+            place = self.places[name]
+            for key, rows in state.items():
+                value = found.get(index, {}).get(key)
+                rows[row, place.start : place.end] = 0 if value is None else value.reshape(-1)
 
     def to_plain(self) -> dict[str, Any]:
         places = {name: [place.dtype, place.start, list(place.shape)] for name, place in self.places.items()}

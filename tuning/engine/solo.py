@@ -35,7 +35,8 @@ class Training:
     trial: int
     epoch: int
     model: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: dict[int, dict[str, Any]]
+    """Its `state`, by index of the parameter; hyperparameters are the trial's."""
     history: list[dict[str, float]]
     """Metrics per epoch, from epoch 1."""
     best: dict[str, Any] | None
@@ -67,10 +68,10 @@ def train(
     if resume is not None:
         state = Training(**resume)
         model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
-    batch_size = int(trial.hyperparameters.get("batch_size") or spec.batch_size or 1)
-    rows = Batches(splits.train, batch_size, device, ordered=splits.ordered)
-    held_out = Batches(splits.validation, batch_size, device, ordered=splits.ordered)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
+    rows = Batches(splits.train, batch_size(trial, spec), device, ordered=splits.ordered)
+    held_out = Batches(splits.validation, batch_size(trial, spec), device, ordered=splits.ordered)
     values = {i + 1: metrics[spec.metric] for i, metrics in enumerate(state.history)}
     for epoch in range(state.epoch + 1, until + 1):
         start_s = time.perf_counter()
@@ -81,7 +82,8 @@ def train(
         train_loss = _train_epoch(model, optimizer, batches, splits, dropouts, (epoch - 1) * rows.steps)
         metrics = {"train_loss": train_loss, **evaluate(model, held_out.in_order(), splits)}
         diverged = not all(math.isfinite(value) for value in metrics.values())
-        state.epoch, state.model, state.optimizer = epoch, model.state_dict(), optimizer.state_dict()
+        state.epoch, state.model = epoch, model.state_dict()
+        state.optimizer = optimizer.state_dict()["state"]
         state.history.append(metrics)
         values[epoch] = math.nan if diverged else metrics[spec.metric]
         if best_epoch(values, spec.mode) == epoch:
@@ -122,6 +124,10 @@ def _train_epoch(
         total = total + loss.detach().double() * len(targets)
         rows += len(targets)
     return float(total) / rows
+
+
+def batch_size(trial: TrialSpec, spec: SweepSpec) -> int:
+    return int(trial.hyperparameters.get("batch_size") or spec.batch_size or 1)
 
 
 def model_arguments(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:

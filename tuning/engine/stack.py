@@ -29,7 +29,7 @@ class Stack:
     """Models of one structure (`grouping.structure`), their optimizer, and the step of all at once.
 
     Args:
-        models: one per trial, on their device; the first one is taken apart and serves as the template.
+        models: one per trial, on the CPU; the first one is taken apart and serves as the template.
         seed: the sweep's, for dropout masks.
         carry: whether hidden states go from batch to batch.
 
@@ -38,7 +38,14 @@ class Stack:
     """
 
     def __init__(
-        self, trials: Sequence[TrialSpec], models: Sequence[nn.Module], *, seed: int, task: str, carry: bool
+        self,
+        trials: Sequence[TrialSpec],
+        models: Sequence[nn.Module],
+        *,
+        device: torch.device,
+        seed: int,
+        task: str,
+        carry: bool,
     ) -> None:
         self.trials = trials
         self._task, self._carry = task, carry
@@ -46,7 +53,7 @@ class Stack:
             self.layout = Layout.of(models[0])
         except ValueError as error:
             raise CannotStack(str(error)) from error
-        self.rows = self.layout.stack(models)
+        self.rows = {dtype: rows.to(device) for dtype, rows in self.layout.stack(models).items()}
         self.parameters = self.rows[self.layout.dtype][:, : self.layout.num_trained]
         self.tensors = self.layout.views(self.rows)
         for name in self.layout.trained:  # `data` counts versions apart from the buffers in the same row
@@ -57,7 +64,7 @@ class Stack:
         self.optimizer = StackedOptimizer(optimizer, self.parameters, hyperparameters)
         self._running = RunningStatistics(models, self.tensors)
         self._sources = _mask_sources(models, trials, seed)
-        self._program = _Program(models[0])
+        self._program = _Program(models[0].to(device))
         self._shapes: dict[torch.Size, dict[str, list[torch.Size]]] = {}
         """Shapes of the masks that an input of this shape wants, by layer, one per call."""
         self._train = vmap(self._train_one, in_dims=(0, 0, 0, None, None), randomness="error")
@@ -66,16 +73,10 @@ class Stack:
     def __len__(self) -> int:
         return len(self.trials)
 
-    def optimizer_state(self, row: int) -> dict[int, dict[str, Tensor]]:
-        """Return a copy of one trial's optimizer state, as torch.optim keeps it."""
-        if not self.optimizer.steps:
-            return {}
-        parts = {name: self.layout.trained_views(found[row]) for name, found in self.optimizer.state.items()}
-        steps = torch.tensor(float(self.optimizer.steps))
-        return {
-            index: {"step": steps.clone(), **{name: views[index] for name, views in parts.items()}}
-            for index in self.layout.trained.values()
-        }
+    def load_optimizer(self, states: Sequence[dict[int, dict[str, Any]]]) -> None:
+        """Take over optimizer states as torch.optim keeps them, one per trial."""
+        for row, found in enumerate(states):
+            self.layout.write_optimizer_state(self.optimizer.state, row, found)
 
     def train_epoch(self, batches: Iterator[Batch], first_step: int) -> list[float]:
         """Take one step per batch, numbered from `first_step`; return the mean training losses."""

@@ -69,19 +69,27 @@ def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: t
     resume = _resume_states(task, folder)
     outbox = _Outbox([_missed(task, resume, spec)])
     resume_path = paths.resume_file(folder, paths.resume_name(task.id))
-    trainings = [Training(**state) for state in resume.values()]  # all there is, if no epoch is left
+    last: cohort.Epoch | None = None
     ended: set[int] = set()
-    for reports, trainings in cohort.train(task, spec, splits, device=device, resume=resume):
-        ended |= {report.trial for report in reports if report.state is not State.RUNNING}
-        going_on = [training for training in trainings if training.trial not in ended]
-        epoch = reports[-1].epoch
+    for last in cohort.train(task, spec, splits, device=device, resume=resume):
+        ended |= {report.trial for report in last.reports if report.state is not State.RUNNING}
+        going_on = [number for number in task.numbers if number not in ended]
+        epoch = last.reports[-1].epoch
         if going_on and epoch < (spec.epochs or 0):
-            checkpoint.save_resume(resume_path, going_on)
-        outbox.put(reports, hold=epoch >= task.until)
-    trials = {member.trial.number: member.trial for member in task.members}
-    for training in trainings:  # before the driver hears of the end: what it is told of exists
-        checkpoint.save_best(folder, training, trials[training.trial], spec, splits)
+            checkpoint.save_resume(resume_path, last.to_plain(going_on))
+        outbox.put(last.reports, hold=epoch >= task.until)
+    for member in task.members:  # before the driver hears of the end: what it is told of exists
+        training = _state(member.trial.number, last, resume)
+        if training is not None:
+            checkpoint.save_best(folder, training, member.trial, spec, splits)
     outbox.flush()
+
+
+def _state(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, Any]]) -> Training | None:
+    """Return a member's state after the last epoch; if none was left, that of the resume file."""
+    if last is not None:
+        return last.training(number)
+    return Training(**resume[number]) if number in resume else None
 
 
 class _Outbox:

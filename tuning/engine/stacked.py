@@ -1,0 +1,177 @@
+"""A stack's training: epoch by epoch, each member with its own metrics, best epoch and end."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.data import Splits
+from tuning.engine.batches import Batches, augmented
+from tuning.engine.rows import Layout
+from tuning.engine.solo import Training, batch_size
+from tuning.engine.stack import Stack
+from tuning.records import EpochReport, State, TrialSpec
+from tuning.spec import SweepSpec
+
+Plain = dict[str, Any]
+"""The state of all members between two epochs, as tensors and plain data."""
+
+
+class StackedTraining:
+    """Members of one structure at one epoch, trained together.
+
+    Args:
+        models: as built, one per trial; those of resumed trials hold their weights.
+        resume: states by trial number; all of one epoch, or none at all.
+
+    Raises:
+        CannotStack: when these models cannot be stacked.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[TrialSpec],
+        models: Sequence[nn.Module],
+        spec: SweepSpec,
+        splits: Splits,
+        *,
+        device: torch.device,
+        resume: Mapping[int, Plain],
+    ) -> None:
+        self.numbers = tuple(trial.number for trial in trials)
+        self._spec, self._splits = spec, splits
+        self._is_augmented = bool(trials[0].hyperparameters.get("augment")) and splits.augment is not None
+        size = batch_size(trials[0], spec)
+        self._train = Batches(splits.train, size, device, ordered=splits.ordered)
+        self._held_out = Batches(splits.validation, size, device, ordered=splits.ordered)
+        self._stack = Stack(
+            trials, models, device=device, seed=spec.seed, task=splits.task, carry=splits.ordered
+        )
+        self._histories: list[list[dict[str, float]]] = [[] for _ in trials]
+        self._best_epochs: list[int | None] = [None for _ in trials]
+        self._best = {dtype: rows.clone() for dtype, rows in self._stack.rows.items()}
+        self._ended: set[int] = set()
+        """Rows of members that have diverged: they are carried along, and say nothing more."""
+        self.epoch = 0
+        if resume:
+            self._load([Training(**resume[number]) for number in self.numbers])
+
+    @property
+    def going_on(self) -> tuple[int, ...]:
+        return tuple(number for row, number in enumerate(self.numbers) if row not in self._ended)
+
+    def advance(self, until: int) -> list[EpochReport]:
+        """Train up to and including epoch `until`; return the reports of all members that go on or end."""
+        reports: list[EpochReport] = []
+        while self.epoch < until and len(self._ended) < len(self.numbers):
+            reports += self._one_epoch()
+        return reports
+
+    def _one_epoch(self) -> list[EpochReport]:
+        start_s = time.perf_counter()
+        self.epoch += 1
+        batches = self._train.shuffled(self._spec.seed, self.epoch)
+        if self._is_augmented:
+            batches = augmented(batches, self._splits, self._spec.seed, self.epoch)
+        losses = self._stack.train_epoch(batches, (self.epoch - 1) * self._train.steps)
+        measured = self._stack.evaluate(self._held_out.in_order())
+        self._take_in([{"train_loss": a, **b} for a, b in zip(losses, measured, strict=True)])
+        share_s = (time.perf_counter() - start_s) / (len(self.numbers) - len(self._ended))
+        reports = []
+        for row, number in enumerate(self.numbers):
+            if row not in self._ended:
+                metrics = self._histories[row][-1]
+                diverged = not all(map(math.isfinite, metrics.values()))
+                if diverged:
+                    self._ended.add(row)
+                reports.append(
+                    EpochReport(
+                        trial=number,
+                        epoch=self.epoch,
+                        metrics=metrics,
+                        state=State.DIVERGED if diverged else State.RUNNING,
+                        seconds=share_s,
+                    )
+                )
+        return reports
+
+    def _take_in(self, metrics: list[dict[str, float]]) -> None:
+        """Note the metrics of an epoch, and keep the rows of which it is the best so far."""
+        better = []
+        for row, found in enumerate(metrics):
+            if row not in self._ended:
+                self._histories[row].append(found)
+                if self._is_best(row):
+                    self._best_epochs[row] = self.epoch
+                    better.append(row)
+        if better:
+            rows = torch.tensor(better, device=self._stack.parameters.device)
+            for dtype, kept in self._best.items():
+                kept[rows] = self._stack.rows[dtype][rows]
+
+    def _is_best(self, row: int) -> bool:
+        """Whether a member's last epoch, all of it finite, is better than those before."""
+        assert self._spec.metric is not None
+        last, epoch = self._histories[row][-1], self._best_epochs[row]
+        if not all(map(math.isfinite, last.values())):
+            return False
+        if epoch is None:
+            return True
+        before = self._histories[row][epoch - 1][self._spec.metric]
+        now = last[self._spec.metric]
+        return now < before if self._spec.mode == "min" else now > before
+
+    def training(self, number: int) -> Training:
+        """Return a copy of one member's state."""
+        return Training(**member(self.to_plain([number])["stack"], 0))
+
+    def to_plain(self, numbers: Sequence[int]) -> Plain:
+        """Return the states of these members; where it is all of them, their tensors are live."""
+        chosen = [row for row, number in enumerate(self.numbers) if number in numbers]
+        every = len(chosen) == len(self.numbers)
+
+        def rows(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {key: value if every else value[chosen] for key, value in found.items()}
+
+        plain = {
+            "trials": [self.numbers[row] for row in chosen],
+            "epoch": self.epoch,
+            "histories": [self._histories[row] for row in chosen],
+            "best_epochs": [self._best_epochs[row] for row in chosen],
+            "layout": self._stack.layout.to_plain(),
+            "model": rows(self._stack.rows),
+            "best": rows(self._best),
+            "optimizer": rows(self._stack.optimizer.state),
+            "steps": self._stack.optimizer.steps,
+        }
+        return {"stack": plain}
+
+    def _load(self, members: Sequence[Training]) -> None:
+        """Take over the states of members that were trained before, in whatever engine."""
+        self.epoch = members[0].epoch
+        self._stack.optimizer.steps = self.epoch * self._train.steps
+        self._stack.load_optimizer([found.optimizer for found in members])
+        self._histories = [list(found.history) for found in members]
+        for row, found in enumerate(members):
+            if found.best is not None:
+                self._best_epochs[row] = found.best["epoch"]
+                self._stack.layout.write(self._best, row, found.best["state_dict"])
+
+
+def member(stacked: Plain, row: int) -> dict[str, Any]:
+    """Return one member's state out of a stack's, as `Training` takes it; its tensors are copies."""
+    layout = Layout.from_plain(stacked["layout"])
+    epoch = stacked["best_epochs"][row]
+    return {
+        "trial": stacked["trials"][row],
+        "epoch": stacked["epoch"],
+        "model": layout.state_dict(stacked["model"], row),
+        "optimizer": layout.optimizer_state(stacked["optimizer"], row, stacked["steps"]),
+        "history": stacked["histories"][row],
+        "best": None
+        if epoch is None
+        else {"epoch": epoch, "state_dict": layout.state_dict(stacked["best"], row)},
+    }
