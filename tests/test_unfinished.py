@@ -29,7 +29,7 @@ def train(study: Study, epochs: int) -> Training:
 
 
 def keep(folder: Path, name: str, training: Training) -> None:
-    checkpoint.save_resume(paths.resume_file(str(folder), name), [training])
+    checkpoint.save_resume(paths.resume_file(str(folder), name), [{"single": training.to_plain()}])
 
 
 @pytest.mark.parametrize("names", [("cohort-a.pt", "cohort-z.pt"), ("cohort-z.pt", "cohort-a.pt")])

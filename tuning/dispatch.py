@@ -90,7 +90,7 @@ class Dispatcher:
         if members:
             self.waiting = [member for member in self.waiting if member not in members]
         elif fresh > 0:
-            members = tuple(Member(trial=self.study.ask()) for _ in range(min(self.size, fresh)))
+            members = tuple(Member(trial=trial) for trial in self.study.ask_many(min(self.size, fresh)))
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)

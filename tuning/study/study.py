@@ -1,24 +1,21 @@
-"""The Optuna study of a sweep: the one truth about which trials exist and how they ended.
+"""The one truth about which trials exist and how they ended, in this project's words."""
 
-The only room that knows optuna. The study is kept in Optuna's JournalStorage over a file, opened by
-absolute path, written by the one driver that holds the sweep's claim; readers only load.
-"""
-
-import os
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tuning.errors import SweepError
 from tuning.records import State, TrialRecord, TrialSpec, best_epoch
 from tuning.resolve import applies
 from tuning.seeds import derive
-from tuning.space import Choice, Dimension, Int, Scalar
+from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
+from tuning.study.journal import BatchingBackend, open_storage
+from tuning.study.suggest import History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -26,16 +23,16 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Study:
-    """A sweep's study in this project's words; `write` is for the claim's holder."""
+    """A sweep's study; `write` is for the claim's holder."""
 
     def __init__(self, spec: SweepSpec, journal: Path, *, write: bool) -> None:
         assert spec.search is not None and spec.mode is not None
         self.spec = spec
         self.search: Mapping[str, Dimension] = spec.search
         self.mode = spec.mode
-        if write:
-            _mend(journal)
-        storage = _storage(journal)
+        storage, self._backend = open_storage(journal, write=write)
+        self._storage = storage
+        self._proposals = Proposals(self.search, self.mode)
         if write:
             self._study = optuna.create_study(
                 storage=storage,
@@ -43,14 +40,23 @@ class Study:
                 direction="maximize" if spec.mode == "max" else "minimize",
                 load_if_exists=True,
                 pruner=optuna.pruners.NopPruner(),
+                sampler=self._proposals,
             )
         else:
             try:
-                self._study = optuna.load_study(storage=storage, study_name=spec.name)
+                self._study = optuna.load_study(
+                    storage=storage, study_name=spec.name, sampler=self._proposals
+                )
             except KeyError:
                 raise SweepError(
                     f"The study {journal} is empty; `tuning resume {spec.name}` begins it."
                 ) from None
+        self._id = storage.get_study_id_from_name(str(spec.name))
+        self._history = History(self.mode)
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state is TrialState.RUNNING:
+                self._history.began(trial.number)
+            self._history.ended(trial)
 
     def enqueue(self, entries: tuple[Mapping[str, Scalar], ...]) -> None:
         """Put the spec's `try` configurations before all suggestions, each once."""
@@ -62,17 +68,51 @@ class Study:
             self._study.enqueue_trial(searched, user_attrs={"fixed": others})
             self._study.set_user_attr("enqueued", index + 1)
 
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Within, what is told reaches the disk together at the end."""
+        assert isinstance(self._backend, BatchingBackend)
+        with self._backend.batch():
+            yield
+
     def ask(self) -> TrialSpec:
-        """Open the next trial: a configuration to try, else a suggestion of TPE."""
+        """Open the next trial: a configuration to try, else a suggestion."""
+        return self.ask_many(1)[0]
+
+    def ask_many(self, count: int) -> list[TrialSpec]:
+        """Open the next trials together: suggestions that differ."""
         trials = self._study.get_trials(deepcopy=False)
-        queued = (trial.number for trial in trials if trial.state is TrialState.WAITING)
-        self._seed_sampler(next(queued, len(trials)))
-        return self._suggest(self._study.ask())
+        queued = [trial.number for trial in trials if trial.state is TrialState.WAITING][:count]
+        fresh = range(len(trials), len(trials) + count - len(queued))
+        self._look_back((*queued, *fresh)[0])
+        with self.batch():
+            return [self._from_queue(number) for number in queued] + [self._open(number) for number in fresh]
 
     def take_up(self, number: int) -> TrialSpec:
         """Return an unfinished trial; what a death left unsuggested is suggested now."""
-        self._seed_sampler(number)
-        return self._suggest(self._trial(number))
+        self._look_back(number)
+        with self.batch():
+            return TrialSpec(
+                number=number, hyperparameters=self._suggest(self._trial(number), self._given(number))
+            )
+
+    def _from_queue(self, number: int) -> TrialSpec:
+        trial = self._study.ask()
+        assert trial.number == number
+        self._history.began(number)
+        return TrialSpec(number=number, hyperparameters=self._suggest(trial, self._given(number)))
+
+    def _open(self, number: int) -> TrialSpec:
+        """Open a trial with a proposal, as one record; `study.ask` would look for a queued one among all."""
+        proposal = self._proposals.next()
+        hyperparameters = self._suggest(proposal, self.spec.fixed)
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING, params=proposal.params, distributions=proposal.distributions
+            )
+        )
+        self._history.began(number)
+        return TrialSpec(number=number, hyperparameters=hyperparameters)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Store a trial's metric of one epoch; return False if that epoch was there already."""
@@ -105,6 +145,7 @@ class Study:
             if cause:
                 trial.set_user_attr("cause", cause)
             self._study.tell(number, state=TrialState.FAIL)
+        self._history.ended(self._frozen(number))
 
     def values(self) -> dict[int, dict[int, float]]:
         """Return the metric per epoch of every trial that has reported."""
@@ -154,24 +195,32 @@ class Study:
         """Seconds that drivers spent on this sweep, over all invocations that ended in order."""
         return float(self._study.user_attrs.get("wall_s", 0.0))
 
-    def _seed_sampler(self, number: int) -> None:
-        """Take a sampler per trial, seeded by its number: a resume does not repeat what was suggested."""
-        self._study.sampler = optuna.samplers.TPESampler(seed=derive(self.spec.seed, "tpe", number) % 2**32)
+    def _look_back(self, number: int) -> None:
+        """Seed suggestions by the number of their first trial: a resume does not repeat earlier ones."""
+        seed = derive(self.spec.seed, "tpe", number) % 2**32
+        seen = [one for one in self._history.window() if one != number]
+        self._proposals.look_back(lambda: map(self._frozen, seen), seed)
 
     def _trial(self, number: int) -> optuna.trial.Trial:
-        return optuna.trial.Trial(self._study, self._frozen(number)._trial_id)
+        return optuna.trial.Trial(self._study, self._trial_id(number))
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+        return self._storage.get_trial(self._trial_id(number))
 
-    def _suggest(self, trial: optuna.trial.Trial) -> TrialSpec:
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    def _given(self, number: int) -> Mapping[str, Any]:
+        """Return what is fixed for a trial, by the spec or by its entry under `try`."""
+        return {**self.spec.fixed, **self._frozen(number).user_attrs.get("fixed", {})}
+
+    def _suggest(self, trial: optuna.trial.Trial, given: Mapping[str, Any]) -> dict[str, Any]:
         """Suggest every dimension that the trial's optimizer has; the optimizer comes first."""
-        fixed = {**self.spec.fixed, **trial.user_attrs.get("fixed", {})}
-        found: dict[str, Any] = dict(fixed)
+        found: dict[str, Any] = dict(given)
         for key in sorted(self.search, key=lambda key: key != "optimizer"):
-            if key not in fixed and applies(key, found.get("optimizer", "sgd")):
-                found[key] = _suggest_one(trial, key, self.search[key])
-        return TrialSpec(number=trial.number, hyperparameters=_used(found))
+            if key not in given and applies(key, found.get("optimizer", "sgd")):
+                found[key] = suggest(trial, key, self.search[key])
+        return _used(found)
 
     def _record(self, frozen: FrozenTrial) -> TrialRecord:
         found = {**self.spec.fixed, **frozen.user_attrs.get("fixed", {}), **frozen.params}
@@ -186,14 +235,6 @@ class Study:
             epoch=epoch,
             where=frozen.user_attrs.get("where"),
         )
-
-
-def _suggest_one(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Scalar:
-    if isinstance(dimension, Choice):
-        return cast(Scalar, trial.suggest_categorical(key, dimension.choices))
-    if isinstance(dimension, Int):
-        return trial.suggest_int(key, dimension.low, dimension.high, log=dimension.log)
-    return trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)
 
 
 def _used(found: dict[str, Any]) -> dict[str, Any]:
@@ -216,30 +257,3 @@ def _best(values: dict[int, float], mode: Any) -> int:
     epoch = best_epoch(values, mode)
     assert epoch is not None  # a trial that completes has finite values at every epoch
     return epoch
-
-
-def _storage(journal: Path) -> optuna.storages.JournalStorage:
-    assert journal.is_absolute()  # Optuna's lock spins for ever under a relative path
-    try:
-        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    except (ValueError, KeyError) as error:
-        raise SweepError(f"The study {journal} cannot be read: {error}") from error
-
-
-def _mend(journal: Path) -> None:
-    """Undo what a killed driver left: its lock, and a record of which only a part was written.
-
-    Half a line would weld itself to the next record, after which no load succeeds.
-    """
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    with open(journal, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        block = b""
-        while end > 0 and b"\n" not in block:
-            start = max(0, end - 65536)
-            file.seek(start)
-            block = file.read(end - start)
-            end = start
-        file.truncate(end + block.rfind(b"\n") + 1)
