@@ -148,8 +148,9 @@ def epochs_of(cohort: Cohort, loss: Loss, folder: Path, spec: SweepSpec) -> Iter
     for member in cohort.members:
         number = member.trial.number
         history[number] = resume_state(folder, member.resume)[number] if member.resume else []
-        assert len(history[number]) == member.epoch, f"trial {number} comes from the wrong file"
-    for epoch in range(cohort.epoch + 1, cohort.until + 1):
+        assert len(history[number]) >= member.epoch, f"trial {number} comes from the wrong file"
+    done = min(map(len, history.values()))  # ahead of the cohort's epoch if it is half of one that died
+    for epoch in range(done + 1, cohort.until + 1):
         reports = [report(number, epoch, loss(number, epoch)) for number in history]
         for one in reports:
             history[one.trial].append(one.metrics)
@@ -469,17 +470,63 @@ def test_a_worker_that_died_for_good_fails_its_trials(make: Make) -> None:
     assert sweep.states == ["failed", "failed", "completed", "completed"]
 
 
-def test_a_cohort_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: Make) -> None:
-    sweep = make(all_alike, changed(trials=4), size=2)
+def test_a_trial_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4), size=1)
     first = sweep.next()
     for _ in range(MAX_RETRIES):
         sweep.dispatcher.died(first.id)
-        assert not sweep.dispatcher.is_done and sweep.states == ["running", "running"]
+        assert not sweep.dispatcher.is_done and sweep.states == ["running"]
         assert sweep.next() == first
     sweep.dispatcher.died(first.id)
-    assert sweep.states == ["failed", "failed"]
+    assert sweep.states == ["failed"]
     assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
-    assert sweep.log.begun == [(0, first.id), (1, first.id)]
+    assert sweep.log.begun == [(0, first.id)]
+
+
+def test_a_trial_that_kills_its_worker_is_found_by_halving_its_cohort_and_fails_alone(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=8, early_stopping=EarlyStopping(kind="none")), size=8)
+    deaths = []
+    while not sweep.dispatcher.is_done:
+        cohort = sweep.next()
+        if 5 in cohort.numbers:
+            deaths.append(len(cohort.members))
+            sweep.dispatcher.died(cohort.id)
+        else:
+            sweep.train(cohort)
+    assert deaths == [8, 8, 4, 2, 1, 1, 1]
+    assert sweep.states == ["completed"] * 5 + ["failed"] + ["completed"] * 2
+    assert len(sweep.log.ended) == 8 and not sweep.resume_files()
+
+
+def test_the_halves_of_a_cohort_go_on_from_where_it_was(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4, early_stopping=EarlyStopping(kind="none")), size=4)
+    cohort = sweep.next()
+    training = epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.dispatcher.died(cohort.id)
+    sweep.dispatcher.died(sweep.next().id)
+    halves = [sweep.next(), sweep.next()]
+    own = paths.resume_name(cohort.id)
+    assert {m.resume for half in halves for m in half.members} == {own} and sweep.resume_files() == [own]
+    for half in halves:
+        sweep.train(half)
+    sweep.run()
+    assert sweep.states == ["completed"] * 4 and not sweep.resume_files()
+    assert sorted(sweep.log.epochs) == [(number, epoch) for number in range(4) for epoch in range(1, 6)]
+
+
+def test_a_cohort_too_large_for_the_memory_is_halved_and_so_are_all_that_come(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=24, early_stopping=EarlyStopping(kind="none")), size=8)
+    sizes = []
+    while not sweep.dispatcher.is_done:
+        cohort = sweep.next()
+        sizes.append(len(cohort.members))
+        if len(cohort.members) > 3:
+            sweep.dispatcher.out_of_memory(cohort.id)
+        else:
+            sweep.train(cohort)
+    assert sizes[:4] == [8, 4, 2, 2] and set(sizes[4:]) <= {4, 2} and sweep.dispatcher.size == 2
+    assert sweep.states == ["completed"] * 24 and not sweep.resume_files()
 
 
 def test_a_cohort_that_runs_again_goes_on_from_its_own_last_epoch_and_counts_once(make: Make) -> None:

@@ -7,7 +7,8 @@ Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a 
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from tuning import halving, packing, paths, storage
@@ -40,17 +41,14 @@ class Dispatcher:
         self.folder = folder
         self.recorders = tuple(recorders)
         self.size = size
-        stopping = spec.early_stopping
-        self.stops = (
-            ()
-            if stopping.kind == "none"
-            else halving.rungs(stopping.grace_epochs, stopping.reduction, self.epochs)
-        )
+        self._stopper = halving.Stopper(spec.early_stopping, self.epochs, self.mode, study.values())
+        self.stops = self._stopper.rungs
         self.waiting: list[Member] = []
         self.running: dict[str, Cohort] = {}
         self.again: list[Cohort] = []
         """Cohorts whose worker died: each finds its own resume state."""
         self._deaths: Counter[str] = Counter()
+        self._begun: set[str] = set()
         self.halted: str | None = None
         """Why no further cohort is handed out; None while all is well."""
         self._ended: dict[int, EpochReport] = {}
@@ -64,14 +62,15 @@ class Dispatcher:
         Epochs that were trained but not yet told are told now, and a trial that had come to a rung
         without a decision is decided upon. Resume files that a death left behind are removed.
         """
-        for trial, history, file in trials:
-            for epoch, metrics in enumerate(history, start=1):
-                self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
-            member = Member(trial=trial, epoch=len(history), resume=file)
-            if member.epoch in self.stops:
-                self._at_rung(member)
-            else:
-                self.waiting.append(member)
+        with self.study.batch():
+            for trial, history, file in trials:
+                for epoch, metrics in enumerate(history, start=1):
+                    self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
+                member = Member(trial=trial, epoch=len(history), resume=file)
+                if member.epoch in self.stops:
+                    self._at_rung([member])
+                else:
+                    self.waiting.append(member)
         needed = {member.resume for member in self.waiting}
         for name in set(storage.names(paths.resume_folder(self.folder))) - needed:
             storage.remove(paths.resume_file(self.folder, name))
@@ -81,24 +80,28 @@ class Dispatcher:
         if self.halted is not None:
             return None
         if self.again:
-            cohort = self.again.pop()
-            self.running[cohort.id] = cohort
-            return cohort
+            return self._started(self.again.pop())
         in_flight = sum(len(cohort.members) for cohort in self.running.values()) + len(self.waiting)
         fresh = self.spec.trials - self._num_ended - in_flight
         members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
         if members:
-            self.waiting = [member for member in self.waiting if member not in members]
+            chosen = {member.trial.number for member in members}
+            self.waiting = [member for member in self.waiting if member.trial.number not in chosen]
         elif fresh > 0:
             members = tuple(Member(trial=trial) for trial in self.study.ask_many(min(self.size, fresh)))
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)
         cohort = Cohort(id=uuid.uuid4().hex[:12], members=members, until=until)
+        return self._started(cohort)
+
+    def _started(self, cohort: Cohort) -> Cohort:
         self.running[cohort.id] = cohort
-        for member in members:
-            for recorder in self.recorders:
-                recorder.begin(member.trial, cohort)
+        if cohort.id not in self._begun:
+            self._begun.add(cohort.id)
+            for member in cohort.members:
+                for recorder in self.recorders:
+                    recorder.begin(member.trial, cohort)
         return cohort
 
     @property
@@ -111,67 +114,98 @@ class Dispatcher:
 
     def report(self, reports: Iterable[EpochReport]) -> None:
         """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
-        for report in reports:
-            if report.trial in self._ended:
-                continue
-            if report.state in (State.DIVERGED, State.FAILED):
-                self._ended[report.trial] = report
-            if report.state is not State.FAILED:
-                self._told(report)
+        with self.study.batch():
+            for report in reports:
+                if report.trial in self._ended:
+                    continue
+                if report.state in (State.DIVERGED, State.FAILED):
+                    self._ended[report.trial] = report
+                if report.state is not State.FAILED:
+                    self._told(report)
 
     def died(self, cohort_id: str) -> None:
-        """A cohort's worker or node has died: the cohort runs again, a few times."""
+        """A cohort's worker or node has died: it runs again, then in halves, down to single trials.
+
+        So what kills its worker is found, be it one of its trials or the memory that so many take. A
+        single trial runs again a few times, then it has failed.
+        """
         self._deaths[cohort_id] += 1
-        if self._deaths[cohort_id] > MAX_RETRIES:
-            self.end(cohort_id, f"its worker process or node died {MAX_RETRIES + 1} times")
+        deaths, cohort = self._deaths[cohort_id], self.running[cohort_id]
+        if deaths > 1 and len(cohort.members) > 1:
+            self._split(cohort, deaths=1)
+        elif deaths > MAX_RETRIES:
+            self.end(cohort_id, f"its worker process or node died {deaths} times")
         else:
             self.again.append(self.running.pop(cohort_id))
+
+    def out_of_memory(self, cohort_id: str) -> None:
+        """A cohort was too large for its device: it runs again in halves, as do all that come."""
+        cohort = self.running[cohort_id]
+        self.size = max(1, min(self.size, len(cohort.members) // 2))
+        self._split(cohort, deaths=0)
+
+    def _split(self, cohort: Cohort, *, deaths: int) -> None:
+        """Let the halves of a cohort run, from its own resume state if it has one."""
+        del self.running[cohort.id]
+        own = paths.resume_name(cohort.id)
+        has_own = storage.exists(paths.resume_file(self.folder, own))
+        members = [replace(m, resume=own) if has_own else m for m in cohort.members]
+        ended = [member for member in members if member.trial.number in self._ended]
+        left = [member for member in members if member.trial.number not in self._ended]
+        for member in ended:
+            last = self._ended.pop(member.trial.number)
+            self._end(member.trial.number, last.state, last.error)
+        for half in (left[: len(left) // 2], left[len(left) // 2 :]):
+            if half:
+                new = Cohort(id=uuid.uuid4().hex[:12], members=tuple(half), until=cohort.until)
+                self._deaths[new.id] = deaths
+                self.again.append(new)
+        self._discard({own, *(member.resume for member in cohort.members)})
 
     def end(self, cohort_id: str, error: str | None = None) -> None:
         """A cohort has ended; `error` says why, if its worker died more often than is retried."""
         cohort = self.running.pop(cohort_id)
-        values = self.study.values()
-        for member in cohort.members:
-            number = member.trial.number
-            last = self._ended.pop(number, None)
-            if last is not None:
-                self._end(number, last.state, last.error)
-            elif error is not None:
-                self._end(number, State.FAILED, error)
-            elif cohort.until not in values.get(number, {}):
-                self.waiting.append(member)  # stopped on the way: it goes on from its resume state
-            elif cohort.until >= self.epochs:
-                self._end(number, State.COMPLETED)
-            else:
-                file = paths.resume_name(cohort.id)
-                self._at_rung(Member(trial=member.trial, epoch=cohort.until, resume=file))
+        file = paths.resume_name(cohort.id)
+        at_rung = []
+        with self.study.batch():
+            for member in cohort.members:
+                number = member.trial.number
+                last = self._ended.pop(number, None)
+                if last is not None:
+                    self._end(number, last.state, last.error)
+                elif error is not None:
+                    self._end(number, State.FAILED, error)
+                elif not self.study.has_value(number, cohort.until):
+                    self.waiting.append(member)  # stopped on the way: it goes on from its resume state
+                elif cohort.until >= self.epochs:
+                    self._end(number, State.COMPLETED)
+                else:
+                    at_rung.append(Member(trial=member.trial, epoch=cohort.until, resume=file))
+            self._at_rung(at_rung)
         if self.halted is None:
-            self._discard_resume_files(cohort)
+            self._discard({file, *(member.resume for member in cohort.members)})
 
     def _told(self, report: EpochReport) -> None:
-        is_value = report.state is State.RUNNING
-        if is_value and not self.study.report(report.trial, report.epoch, report.metrics[self.metric]):
-            return
+        if report.state is State.RUNNING:
+            value = report.metrics[self.metric]
+            if not self.study.report(report.trial, report.epoch, value):
+                return
+            self._stopper.told(report.trial, report.epoch, value)
         for recorder in self.recorders:
             recorder.epoch(report)
 
-    def _at_rung(self, member: Member) -> None:
-        number, rung = member.trial.number, member.epoch
-        if self.study.rung(number) < rung and not self._goes_on(number, rung):
-            self._end(number, State.PRUNED)
-            return
-        self.study.set_rung(number, rung)
-        self.waiting.append(member)
-
-    def _goes_on(self, number: int, rung: int) -> bool:
-        values = self.study.values()
-        if self.spec.early_stopping.kind == "median":
-            others = [found for other, found in values.items() if other != number]
-            return halving.median_goes_on(values[number], others, rung, self.mode)
-        at_rung = [found[rung] for found in values.values() if rung in found]
-        return halving.asha_goes_on(
-            values[number][rung], at_rung, self.spec.early_stopping.reduction, self.mode
-        )
+    def _at_rung(self, members: Sequence[Member]) -> None:
+        """Decide upon members that have come to the same rung, those that were let go on before excepted."""
+        rung = members[0].epoch if members else 0
+        numbers = [member.trial.number for member in members]
+        undecided = {number for number in numbers if self.study.rung(number) < rung}
+        stopped = undecided - self._stopper.going_on(undecided, rung)
+        for number, member in zip(numbers, members, strict=True):
+            if number in stopped:
+                self._end(number, State.PRUNED)
+            else:
+                self.study.set_rung(number, rung)
+                self.waiting.append(member)
 
     def _end(self, number: int, state: State, cause: str | None = None) -> None:
         self.study.tell(number, state, cause)
@@ -183,12 +217,11 @@ class Dispatcher:
             last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
             self.halted = f"{self._failures} trials in a row failed, the last with: {last[0]}"
 
-    def _discard_resume_files(self, cohort: Cohort) -> None:
-        """Remove the resume files that only this cohort needed."""
+    def _discard(self, names: set[str | None]) -> None:
+        """Remove those of these resume files that no cohort needs any more."""
         needed = {member.resume for member in self.waiting}
         for other in (*self.running.values(), *self.again):
             needed |= {member.resume for member in other.members}
-        own = paths.resume_name(cohort.id)
-        for name in {own, *(member.resume for member in cohort.members)} - needed:
+        for name in names - needed:
             if name is not None:
                 storage.remove(paths.resume_file(self.folder, name))

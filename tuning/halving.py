@@ -1,14 +1,16 @@
-"""Which trials go on at a rung. Pure: every value the sweep has goes in, one decision comes out.
+"""Which trials go on at a rung: every value the sweep has goes in, decisions come out.
 
 `asha` is the stopping rule of asynchronous successive halving (Li et al., A System for Massively
 Parallel Hyperparameter Tuning, MLSys 2020); `median` is the rule of Golovin et al., Google Vizier,
 KDD 2017, section 3.2.1.
 """
 
+import bisect
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from tuning.records import Mode
+from tuning.spec import EarlyStopping
 
 
 def rungs(grace_epochs: int, reduction: int, epochs: int) -> tuple[int, ...]:
@@ -27,13 +29,21 @@ def next_stop(epoch: int, stops: Sequence[int], epochs: int) -> int:
 
 
 def asha_goes_on(value: float, values: Collection[float], reduction: int, mode: Mode) -> bool:
-    """Whether `value` is in the best 1/`reduction` of `values`, all of that rung, its own included.
+    """Whether `value` is in the best 1/`reduction` of `values`, all of that rung, its own included."""
+    return not is_worse(value, asha_cutoff(values, reduction, mode), mode)
+
+
+def asha_cutoff(values: Collection[float], reduction: int, mode: Mode) -> float:
+    """Return the worst value that goes on.
 
     The best value always goes on, so the first trial at a rung does; equal values share a fate.
     """
     ranked = sorted(values, reverse=mode == "max")
-    cutoff = ranked[max(len(ranked) // reduction, 1) - 1]
-    return value <= cutoff if mode == "min" else value >= cutoff
+    return ranked[max(len(ranked) // reduction, 1) - 1]
+
+
+def is_worse(value: float, bound: float, mode: Mode) -> bool:
+    return not (value <= bound if mode == "min" else value >= bound)
 
 
 def median_goes_on(
@@ -44,13 +54,53 @@ def median_goes_on(
     `values` and each of `others` map epochs to values; others that have not come to `epoch` are
     left out, and without any the trial goes on.
     """
-    means = [
-        statistics.fmean(value for at, value in other.items() if at <= epoch)
-        for other in others
-        if epoch in other
-    ]
-    if not means:
-        return True
-    median = statistics.median(means)
+    means = [running_mean(other, epoch) for other in others if epoch in other]
+    return not means or not is_worse(best_so_far(values, epoch, mode), statistics.median(means), mode)
+
+
+def running_mean(values: Mapping[int, float], epoch: int) -> float:
+    return statistics.fmean(value for at, value in values.items() if at <= epoch)
+
+
+def best_so_far(values: Mapping[int, float], epoch: int, mode: Mode) -> float:
     so_far = [value for at, value in values.items() if at <= epoch]
-    return min(so_far) <= median if mode == "min" else max(so_far) >= median
+    return min(so_far) if mode == "min" else max(so_far)
+
+
+class Stopper:
+    """Decides for many trials at once, over all values that the sweep has at a rung.
+
+    Args:
+        stopping: the rule.
+        epochs: of a trial that is not stopped.
+        values: metric per epoch of every trial, by number, as far as known; `told` adds to them.
+    """
+
+    def __init__(
+        self, stopping: EarlyStopping, epochs: int, mode: Mode, values: Mapping[int, Mapping[int, float]]
+    ) -> None:
+        self._stopping, self._mode = stopping, mode
+        self._values = {number: dict(found) for number, found in values.items()}
+        is_on = stopping.kind != "none"
+        self.rungs = rungs(stopping.grace_epochs, stopping.reduction, epochs) if is_on else ()
+
+    def told(self, number: int, epoch: int, value: float) -> None:
+        self._values.setdefault(number, {})[epoch] = value
+
+    def going_on(self, numbers: Collection[int], rung: int) -> set[int]:
+        """Return which of these trials, all of which have come to `rung`, go on."""
+        at_rung = {number: found for number, found in self._values.items() if rung in found}
+        if self._stopping.kind == "median":
+            means = {number: running_mean(found, rung) for number, found in at_rung.items()}
+            ranked = sorted(means.values())
+            return {number for number in numbers if self._beats_median(number, means[number], ranked, rung)}
+        values = [found[rung] for found in at_rung.values()]
+        cutoff = asha_cutoff(values, self._stopping.reduction, self._mode) if numbers else 0.0
+        return {number for number in numbers if not is_worse(at_rung[number][rung], cutoff, self._mode)}
+
+    def _beats_median(self, number: int, own_mean: float, ranked: Sequence[float], rung: int) -> bool:
+        """Whether a trial is as good as the median of the others' means; `ranked` holds its own as well."""
+        own = bisect.bisect_left(ranked, own_mean)
+        others = [*ranked[:own], *ranked[own + 1 :]]
+        best = best_so_far(self._values[number], rung, self._mode)
+        return not others or not is_worse(best, statistics.median(others), self._mode)

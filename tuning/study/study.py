@@ -121,6 +121,9 @@ class Study:
         self._trial(number).report(value, epoch)
         return True
 
+    def has_value(self, number: int, epoch: int) -> bool:
+        return epoch in self._frozen(number).intermediate_values
+
     def rung(self, number: int) -> int:
         """Return the last rung from which the trial was let go on, 0 if none."""
         return int(self._frozen(number).user_attrs.get("rung", 0))
