@@ -6,14 +6,12 @@ one `log_batch` of a hundred points costs little more than one point.
 
 import logging
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tuning import paths, storage
 from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
@@ -21,23 +19,13 @@ from tuning.tracking import known
 from tuning.tracking.client import connect
 from tuning.tracking.known import Known
 from tuning.tracking.pending import Run, ended_history, lacking
+from tuning.tracking.stores import Store, store_of
 
 logger = logging.getLogger(__name__)
-
-STATUS = {
-    State.COMPLETED: "FINISHED",
-    State.PRUNED: "KILLED",
-    State.DIVERGED: "FAILED",
-    State.FAILED: "FAILED",
-    State.INTERRUPTED: "SCHEDULED",
-}
 
 FLUSH_INTERVAL_S = 2.0
 GIVE_UP_S = 60.0
 """How long the end of a sweep waits for a tracking server that is away."""
-
-MAX_METRICS = 1000
-"""MLflow's limit for one `log_batch`."""
 
 
 class Tracker:
@@ -53,6 +41,7 @@ class Tracker:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write_all, name="mlflow-writer", daemon=True)
         self._client: Any = None
+        self._store: Store | None = None
         self._known: Known | None = None
         """None until it was read, and after a failure: what was written then is uncertain."""
         self._begun: set[int] = set()
@@ -144,24 +133,16 @@ class Tracker:
         return True
 
     def _write_pending(self, pending: dict[int, Run]) -> None:
-        from mlflow.exceptions import MlflowException
-
         runs = self._open(pending)
-        for number in list(pending):
-            try:
-                self._write(runs, number, pending[number])
-            except MlflowException as error:
-                if not 400 <= error.get_http_status_code() < 500:  # type: ignore[no-untyped-call]
-                    raise
-                # It would be refused for ever: a run that was deleted in the UI, say.
-                logger.warning("MLflow refuses the run of trial %d: %s", number, error)
-            del pending[number]
+        assert self._store is not None
+        self._store.write(runs, pending, self._begun)
 
     def _open(self, pending: dict[int, Run]) -> Known:
         """Read what MLflow has of the sweep, once, and add to `pending` what it lacks."""
         if self._known is not None:
             return self._known
         self._client = self._client or connect(self._uri)
+        self._store = store_of(self._client, self._spec, self._folder)
         found = known.read(self._client, self._spec, self._experiment, self._uri, self._home)
         for number, (trial, history) in self._earlier.items():
             if number in found.ended:
@@ -179,53 +160,6 @@ class Tracker:
             pending[number] = missing
         self._known = found
         return found
-
-    def _write(self, runs: Known, number: int, run: Run) -> None:
-        """Write what is pending of one trial: its run, then its numbers, then its end."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        params = []
-        if number not in runs.run_ids:
-            made = self._client.create_run(
-                runs.experiment_id,
-                tags=self._trial_tags(runs.parent_id, number),
-                run_name=paths.trial_name(number),
-            )
-            runs.run_ids[number] = made.info.run_id
-        elif number not in self._begun:
-            self._client.update_run(runs.run_ids[number], status="RUNNING")
-        run_id = runs.run_ids[number]
-        if run.trial is not None and number not in self._begun:
-            params = [Param(key, str(value)) for key, value in run.trial.hyperparameters.items()]
-        state = run.state or State.RUNNING
-        tags = [RunTag(key, value) for key, value in {**run.tags, "tuning.state": state.value}.items()]
-        points = [Metric(key, value, at, step) for (key, step), (value, at) in run.metrics.items()]
-        first, *rest = _chunks(points)
-        self._client.log_batch(run_id, first, params, tags)
-        self._begun.add(number)
-        for chunk in rest:
-            self._client.log_batch(run_id, chunk)
-        if run.state is not None:
-            self._upload_checkpoint(run_id, number)
-            self._client.set_terminated(run_id, status=STATUS[run.state])
-            runs.ended.add(number)
-
-    def _trial_tags(self, parent_id: str, number: int) -> dict[str, str]:
-        tags = {"mlflow.parentRunId": parent_id, "tuning.kind": "trial", "tuning.trial": str(number)}
-        return {**tags, **known.sweep_tags(self._spec)}
-
-    def _upload_checkpoint(self, run_id: str, number: int) -> None:
-        """Log a trial's checkpoint and its card; a trial without one finite epoch has none."""
-        files = [paths.checkpoint_file(self._folder, number), paths.card_file(self._folder, number)]
-        if not all(storage.exists(file) for file in files):
-            return
-        with tempfile.TemporaryDirectory() as scratch:
-            for file in files:
-                local = file
-                if "://" in file:
-                    local = f"{scratch}/{file.rpartition('/')[2]}"
-                    Path(local).write_bytes(storage.read(file))
-                self._client.log_artifact(run_id, local, "checkpoint")
 
     def _end_parent(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         from mlflow.entities import Metric, RunTag
@@ -246,7 +180,3 @@ class Tracker:
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
         self._client.set_terminated(parent_id, status=status)
-
-
-def _chunks(points: list[Any]) -> list[list[Any]]:
-    return [points[i : i + MAX_METRICS] for i in range(0, len(points), MAX_METRICS)] or [[]]

@@ -1,0 +1,198 @@
+"""Pending runs into MLflow's database, many in one transaction, as rows of MLflow's own tables."""
+
+import logging
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+from mlflow.utils.uri import append_to_uri_path
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from tuning import paths
+from tuning.records import State
+from tuning.spec import SweepSpec
+from tuning.tracking.known import Known
+from tuning.tracking.pending import Run
+from tuning.tracking.stores import MAX_RUNS, STATUS, checkpoint_files, params_of, trial_tags
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+class DatabaseStore:
+    """Straight into the tables that `store` has made."""
+
+    def __init__(self, store: SqlAlchemyStore, spec: SweepSpec, folder: str) -> None:
+        self._store = store
+        self._spec = spec
+        self._folder = folder
+        self._artifacts: str | None = None
+
+    def write(self, runs: Known, pending: dict[int, Run], begun: set[int]) -> None:
+        while pending:
+            chunk = dict(islice(pending.items(), MAX_RUNS))
+            ids = {number: runs.run_ids.get(number) or uuid.uuid4().hex for number in chunk}
+            self._upload(runs, chunk, ids)
+            with self._store.ManagedSessionMaker(read_only=False) as session:
+                self._write_rows(session, runs, chunk, ids, begun)
+            runs.run_ids |= ids
+            runs.ended |= {number for number, run in chunk.items() if run.state is not None}
+            begun |= set(chunk)
+            for number in chunk:
+                del pending[number]
+
+    def _write_rows(
+        self, session: Any, runs: Known, chunk: dict[int, Run], ids: dict[int, str], begun: set[int]
+    ) -> None:
+        new = [number for number in chunk if number not in runs.run_ids]
+        _insert(session, SqlRun, [self._run_row(runs, number, ids[number]) for number in new])
+        alive = set(
+            session.scalars(
+                select(SqlRun.run_uuid).where(
+                    SqlRun.run_uuid.in_(list(ids.values())), SqlRun.lifecycle_stage == "active"
+                )
+            )
+        )
+        for number in set(chunk) - {number for number in chunk if ids[number] in alive}:
+            logger.warning("MLflow refuses the run of trial %d: it was deleted", number)
+        going = {ids[number]: (number, run) for number, run in chunk.items() if ids[number] in alive}
+        fresh = {ids[number] for number in new}
+        _write_status(session, going)
+        _write_params(session, {i: params_of(run) for i, (n, run) in going.items() if n not in begun}, fresh)
+        _write_tags(session, {i: self._tags(runs, *found, i in fresh) for i, found in going.items()}, fresh)
+        self._write_metrics(session, {i: run for i, (_, run) in going.items() if run.metrics}, fresh)
+
+    def _write_metrics(self, session: Any, runs: Mapping[str, Run], fresh: set[str]) -> None:
+        """Insert points, and keep the latest of each metric, which is what MLflow shows of a run."""
+        points = []
+        for run_id, run in runs.items():
+            for (key, step), (value, at_ms) in run.metrics.items():
+                is_nan, number = self._store.sanitize_metric_value(value)
+                row = {"run_uuid": run_id, "key": key, "step": step, "timestamp": at_ms}
+                points.append({**row, "value": number, "is_nan": is_nan})
+        _insert(session, SqlMetric, points)
+        old = [run_id for run_id in runs if run_id not in fresh]
+        there = session.scalars(select(SqlLatestMetric).where(SqlLatestMetric.run_uuid.in_(old)))
+        columns = ("run_uuid", "key", "step", "timestamp", "value", "is_nan")
+        known = [{column: getattr(row, column) for column in columns} for row in there]
+        _replace(session, SqlLatestMetric, _latest([*known, *points]), fresh)
+
+    def _run_row(self, runs: Known, number: int, run_id: str) -> Row:
+        return {
+            "run_uuid": run_id,
+            "name": paths.trial_name(number),
+            "artifact_uri": self._artifact_uri(runs, run_id),
+            "experiment_id": int(runs.experiment_id),
+            "source_type": "UNKNOWN",
+            "source_name": "",
+            "entry_point_name": "",
+            "source_version": "",
+            "user_id": "unknown",
+            "status": "RUNNING",
+            "start_time": int(time.time() * 1000),
+            "lifecycle_stage": "active",
+        }
+
+    def _tags(self, runs: Known, number: int, run: Run, is_new: bool) -> dict[str, str]:
+        tags = {**run.tags, "tuning.state": (run.state or State.RUNNING).value}
+        if is_new:
+            tags |= {
+                **trial_tags(self._spec, runs.parent_id, number),
+                MLFLOW_RUN_NAME: paths.trial_name(number),
+            }
+        return tags
+
+    def _artifact_uri(self, runs: Known, run_id: str) -> str:
+        if self._artifacts is None:
+            experiment = self._store.get_experiment(runs.experiment_id)  # type: ignore[no-untyped-call]
+            self._artifacts = str(experiment.artifact_location)
+        uri: str = append_to_uri_path(self._artifacts, run_id, "artifacts")  # type: ignore[no-untyped-call]
+        return uri
+
+    def _upload(self, runs: Known, chunk: dict[int, Run], ids: dict[int, str]) -> None:
+        """Copy the checkpoints of trials that have ended, before anything says that they have."""
+        for number, run in chunk.items():
+            if run.state is not None:
+                repository = get_artifact_repository(self._artifact_uri(runs, ids[number]))
+                with tempfile.TemporaryDirectory() as scratch:
+                    for file in checkpoint_files(self._folder, number, scratch):
+                        repository.log_artifact(file, "checkpoint")  # type: ignore[no-untyped-call]
+
+
+def _insert(session: Any, table: Any, rows: list[Row]) -> None:
+    if rows:
+        session.execute(insert(table), rows)
+
+
+def _write_status(session: Any, going: Mapping[str, tuple[int, Run]]) -> None:
+    now_ms = int(time.time() * 1000)
+    rows = [
+        {
+            "id": run_id,
+            "new_status": STATUS[run.state or State.RUNNING],
+            "ended_at": now_ms if run.state is not None else None,
+        }
+        for run_id, (_, run) in going.items()
+    ]
+    if rows:
+        session.connection().execute(
+            update(SqlRun)
+            .where(SqlRun.run_uuid == bindparam("id"))
+            .values(status=bindparam("new_status"), end_time=bindparam("ended_at")),
+            rows,
+        )
+
+
+def _write_params(session: Any, params: Mapping[str, Mapping[str, str]], fresh: set[str]) -> None:
+    old = [run_id for run_id in params if run_id not in fresh]
+    there = set(session.execute(select(SqlParam.run_uuid, SqlParam.key).where(SqlParam.run_uuid.in_(old))))
+    _insert(
+        session,
+        SqlParam,
+        [
+            {"run_uuid": run_id, "key": key, "value": value}
+            for run_id, found in params.items()
+            for key, value in found.items()
+            if (run_id, key) not in there
+        ],
+    )
+
+
+def _write_tags(session: Any, tags: Mapping[str, Mapping[str, str]], fresh: set[str]) -> None:
+    rows = [
+        {"run_uuid": run_id, "key": key, "value": value}
+        for run_id, found in tags.items()
+        for key, value in found.items()
+    ]
+    _replace(session, SqlTag, rows, fresh)
+
+
+def _latest(points: Iterable[Row]) -> list[Row]:
+    found: dict[tuple[str, str], Row] = {}
+    for point in points:
+        place = point["run_uuid"], point["key"]
+        if place not in found or _order(found[place]) <= _order(point):
+            found[place] = point
+    return list(found.values())
+
+
+def _order(point: Row) -> tuple[int, int, float]:
+    return point["step"], point["timestamp"], point["value"]
+
+
+def _replace(session: Any, table: Any, rows: list[Row], fresh: set[str]) -> None:
+    """Insert rows in the place of those with the same run and key."""
+    old = [{"id": row["run_uuid"], "name": row["key"]} for row in rows if row["run_uuid"] not in fresh]
+    if old:
+        session.connection().execute(
+            delete(table).where(table.run_uuid == bindparam("id"), table.key == bindparam("name")), old
+        )
+    _insert(session, table, rows)
