@@ -8,31 +8,33 @@ report (the epoch's saving included), some hundredths of a second.
 import sys
 import tempfile
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import tuning
 from benchmarks import trace
 from benchmarks.job import Job
 from tuning.records import EpochReport
-from tuning.tracking.writer import Tracker
+from tuning.schedule import messages
 
 
 class Witness:
-    """Listens in at where the recorder is told which worker reported what."""
+    """Listens in at where the driver opens what workers send."""
 
     def __init__(self) -> None:
         self.epochs: dict[tuple[int, int], trace.Epoch] = {}
 
     def install(self) -> None:
-        placed = Tracker.placed
+        """Take the place of what opens messages; before the searcher, which uses it, is imported."""
+        opened = messages.decode
 
-        def witnessed(tracker: Tracker, worker: dict[str, Any], reports: list[EpochReport]) -> None:
-            self.note(time.monotonic(), worker["pid"], reports)
-            placed(tracker, worker, reports)
+        def witnessed(text: str) -> messages.Message:
+            message = opened(text)
+            self.note(time.monotonic(), message.worker["pid"], message.reports)
+            return message
 
-        Tracker.placed = witnessed  # type: ignore[assignment, method-assign]
+        messages.decode = witnessed
 
-    def note(self, now_s: float, worker: int, reports: list[EpochReport]) -> None:
+    def note(self, now_s: float, worker: int, reports: Sequence[EpochReport]) -> None:
         """Date the epochs of one batch back from its arrival; what comes twice counts once."""
         end_s = now_s
         for report in reversed(reports):

@@ -217,11 +217,24 @@ def _status_text(facts: dict[str, Any]) -> str:
         lines.append(_best_text(facts["best"]))
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
-        trials = (f"{n} ({facts['where'][str(n)] or 'not placed yet'})" for n in facts["unfinished"])
-        lines.append(f"{word}: trials {', '.join(trials)}")
+        lines += [f"{word}: {found}" for found in _unfinished(facts)]
     if facts["driver"]:
         lines.append(f"driver      {facts['driver']}")
     return "\n".join([*lines, f"folder      {facts['folder']}"])
+
+
+def _unfinished(facts: dict[str, Any]) -> list[str]:
+    """Return a line per cohort that has trials left."""
+    by_place: dict[str, list[int]] = {}
+    for number in facts["unfinished"]:
+        where, cohort = facts["where"][str(number)], facts["cohorts"][str(number)]
+        by_place.setdefault(f"{where}, cohort {cohort}" if where else "not placed yet", []).append(number)
+    return [f"{_numbers(found)} ({place})" for place, found in by_place.items()]
+
+
+def _numbers(found: list[int]) -> str:
+    few = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+    return f"{len(found)} trials: {few}" if len(found) > 1 else f"trial {few}"
 
 
 def _best_text(facts: dict[str, Any]) -> str:

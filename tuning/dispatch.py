@@ -5,6 +5,7 @@ that runs to the next rung. Starting, going on after a rung, and resuming after 
 Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a recorder is told.
 """
 
+import math
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,14 @@ class Dispatcher:
     """Hands out cohorts until the study holds the sweep's total of ended trials."""
 
     def __init__(
-        self, spec: SweepSpec, study: Study, folder: str, recorders: Iterable[Recorder], *, size: int = 1
+        self,
+        spec: SweepSpec,
+        study: Study,
+        folder: str,
+        recorders: Iterable[Recorder],
+        *,
+        size: int = 1,
+        workers: int = 1,
     ) -> None:
         assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
         self.spec = spec
@@ -41,6 +49,8 @@ class Dispatcher:
         self.folder = folder
         self.recorders = tuple(recorders)
         self.size = size
+        """Trials of a cohort, at most; may be set while the sweep runs."""
+        self.workers = workers
         self._stopper = halving.Stopper(spec.early_stopping, self.epochs, self.mode, study.values())
         self.stops = self._stopper.rungs
         self.waiting: list[Member] = []
@@ -88,7 +98,9 @@ class Dispatcher:
             chosen = {member.trial.number for member in members}
             self.waiting = [member for member in self.waiting if member.trial.number not in chosen]
         elif fresh > 0:
-            members = tuple(Member(trial=trial) for trial in self.study.ask_many(min(self.size, fresh)))
+            idle = max(1, self.workers - len(self.running))
+            count = min(self.size, math.ceil(fresh / idle))  # the last trials are shared out evenly
+            members = tuple(Member(trial=trial) for trial in self.study.ask_many(count))
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)

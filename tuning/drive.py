@@ -1,13 +1,12 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
-import math
 import os
 import uuid
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuning import notation, paths, plan, records, reuse, screen, storage, unfinished
+from tuning import notation, paths, plan, records, reuse, screen, sizing, storage, unfinished
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError, SweepError
@@ -23,6 +22,8 @@ from tuning.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     from tuning.schedule.connection import Node
+    from tuning.schedule.messages import Message
+    from tuning.schedule.searcher import Probing
 
 
 INTERRUPTED = "interrupted"
@@ -68,7 +69,7 @@ def _carry_on(
     folder = planned.paths.storage(spec.storage, str(spec.id))
     uri = spec.tracking_uri or client.default_uri(planned.paths.home)
     tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
-    dispatcher = Dispatcher(spec, study, folder, [tracker, progress], size=spec.cohort_size)
+    dispatcher = Dispatcher(spec, study, folder, [tracker, progress])
 
     def halt() -> None:
         dispatcher.halted = INTERRUPTED
@@ -88,9 +89,8 @@ def _carry_on(
                 cluster.result()
                 clock.mark("Ray up")
                 progress.phase("starting workers")
-                left = math.ceil((spec.trials - study.num_ended()) / spec.cohort_size)
-                workers = min(most_workers, left)
-                _schedule(planned, dispatcher, folder, workers, tracker, clock, interrupt)
+                workers = min(most_workers, spec.trials - study.num_ended())
+                _schedule(planned, dispatcher, folder, workers, tracker, progress, clock, interrupt)
             progress.phase("saving")
             unfinished.save_best(study, folder, planned.splits)
             for number in study.unfinished():
@@ -170,30 +170,76 @@ def _schedule(
     folder: str,
     workers: int,
     tracker: Tracker,
+    progress: screen.Progress,
     clock: Clock,
     interrupt: Interrupt,
 ) -> None:
     """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
     from tuning.schedule import searcher
 
-    def listener(worker: dict[str, Any], reports: list[records.EpochReport]) -> None:
+    said: set[str] = set()
+    known: dict[int, str] = {}
+
+    def listener(message: "Message") -> None:
         if "first report" not in clock.marks:
-            clock.mark("workers up", at=worker["up_at"])
+            clock.mark("workers up", at=message.worker["up_at"])
             clock.mark("first report")
             tracker.start()  # not before: importing mlflow would take the cores from the workers' start
-        tracker.placed(worker, reports)
-        where = f"{worker['host']}, GPU {worker['gpus']}" if worker["gpus"] else worker["host"]
-        for number in {report.trial for report in reports}:
-            dispatcher.study.set_where(number, where)
+        for note in set(message.notes) - said:
+            said.add(note)
+            progress.say(note)
+        places = [place for place in message.places() if known.get(place.trial) != place.cohort]
+        known.update((place.trial, place.cohort) for place in places)
+        for place in places:
+            tracker.placed(place, message.worker["gpus"])
+        dispatcher.study.set_places(places)
 
     fingerprint = planned.splits.fingerprint
+    dispatcher.workers = workers
+    probing = _sized_cohorts(planned, dispatcher, workers, progress)
     try:
         with interrupt.at_once():
-            searcher.run(planned.spec, dispatcher, folder, fingerprint, workers=workers, listener=listener)
+            searcher.run(
+                planned.spec,
+                dispatcher,
+                folder,
+                fingerprint,
+                workers=workers,
+                listener=listener,
+                probing=probing,
+            )
     except KeyboardInterrupt:
         dispatcher.halted = INTERRUPTED
     except SweepError as error:
         dispatcher.halted = str(error)
+
+
+def _sized_cohorts(
+    planned: Plan, dispatcher: Dispatcher, workers: int, progress: screen.Progress
+) -> "Probing | None":
+    """Give the dispatcher its cohort size, or return what will measure it."""
+    from tuning.schedule.searcher import Probing
+
+    spec, file = planned.spec, planned.paths.sizing
+    left = spec.trials - dispatcher.study.num_ended()
+    asked = sizing.wanted_sizes(left, workers)
+
+    def settle(found: sizing.Sizing) -> None:
+        dispatcher.size = found.size
+        found.keep(file)
+        progress.say(found.describe())
+
+    def measured(found: list[str]) -> None:
+        settle(sizing.from_workers(found, left, workers))
+
+    known = sizing.without_measuring(spec.cohort, left, workers)
+    kept = sizing.Sizing.load(file)
+    if known is None and kept is not None and kept.asked == asked:
+        known = kept
+    if known is None:
+        return Probing(asked, workers, measured)
+    settle(known)
+    return None
 
 
 def _measure_best(

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tuning import notation, paths
+from tuning import notation, paths, sizing
 from tuning.claim import claimant
 from tuning.errors import RequestError, SweepError
 from tuning.naming import unknown
@@ -35,6 +35,14 @@ class Sweep:
     def folder(self) -> str:
         """Path or URI that holds the checkpoints."""
         return self.paths.storage(self.spec.storage, str(self.spec.id))
+
+    @property
+    def cohort_size(self) -> int:
+        """Trials that train together, as asked or as measured; 1 before it was."""
+        if self.spec.cohort != "auto":
+            return self.spec.cohort
+        found = sizing.Sizing.load(self.paths.sizing)
+        return found.size if found else 1
 
     @property
     def states(self) -> dict[str, int]:
@@ -126,10 +134,11 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
         "total": sweep.spec.trials,
         "best": trial_facts(sweep, sweep.best) if sweep.best else None,
         "wall_s": round(sweep.wall_s, 3),
-        "cohort": sweep.spec.cohort_size,
+        "cohort": sweep.cohort_size,
         "is_running": sweep.is_running,
         "driver": sweep.driver,
         "unfinished": [trial.number for trial in unfinished],
         "where": {str(trial.number): trial.where for trial in unfinished},
+        "cohorts": {str(trial.number): trial.cohort for trial in unfinished},
         "folder": str(sweep.paths.folder),
     }

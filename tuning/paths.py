@@ -69,6 +69,10 @@ class SweepPaths:
         return self.folder / "study.journal"
 
     @property
+    def sizing(self) -> Path:
+        return self.folder / "cohort.json"
+
+    @property
     def claim(self) -> Path:
         return self.folder / "driver.lock"
 

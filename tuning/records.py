@@ -90,6 +90,22 @@ class EpochReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a trial trains: all that is needed to train it again as it was trained."""
+
+    trial: int
+    where: str
+    """Host and GPU."""
+    cohort: str
+    """Id of the cohort."""
+    epoch: int
+    """The first one that it trained there."""
+    slot: int
+    """Its row in a stack of `width` trials."""
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
     """What is known of a trial: the study's entry in this project's words."""
 
@@ -104,6 +120,8 @@ class TrialRecord:
     """The epoch of `value`; of equal ones the earliest."""
     where: str | None = None
     """Host and GPU on which it last trained."""
+    cohort: str | None = None
+    """Id of the cohort in which it last trained."""
 
     def without_driver(self) -> "TrialRecord":
         """Return the record as it is when no driver is alive: no trial is running then."""

@@ -133,11 +133,6 @@ class SweepSpec:
         _check_hyperparameters(self)
 
     @property
-    def cohort_size(self) -> int:
-        """Trials that train together; `auto` is one until it is measured what more would gain."""
-        return 1 if self.cohort == "auto" else self.cohort
-
-    @property
     def is_resolved(self) -> bool:
         return None not in (self.name, self.data, self.epochs, self.batch_size, self.metric, self.mode)
 

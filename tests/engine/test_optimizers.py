@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.engine.test_parity import SEARCHED
-from tuning.engine import solo
+from tuning.engine import optimizers, solo
 from tuning.engine.optimizers import StackedOptimizer
 
 SHAPES = [(5, 3), (5,), (2, 2, 2), ()]
@@ -25,7 +25,11 @@ def stock(trial: dict[str, Any], row: torch.Tensor) -> tuple[list[nn.Parameter],
 
 @pytest.mark.parametrize("optimizer", SEARCHED)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e3])
-def test_many_steps_are_those_of_torch(optimizer: str, scale: float) -> None:
+@pytest.mark.parametrize("block_bytes", [optimizers.BLOCK_BYTES, 1], ids=["all at once", "row by row"])
+def test_many_steps_are_those_of_torch(
+    optimizer: str, scale: float, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "BLOCK_BYTES", block_bytes)
     torch.manual_seed(0)
     trials = [{"optimizer": optimizer, **found} for found in SEARCHED[optimizer]]
     size = sum(torch.Size(shape).numel() for shape in SHAPES)
@@ -39,7 +43,8 @@ def test_many_steps_are_those_of_torch(optimizer: str, scale: float) -> None:
             for parameter, part in zip(parameters, parts, strict=True):
                 parameter.grad = part.clone().view(parameter.shape)
             other.step()
-        stacked.step(gradients)
+        parts = gradients.split([torch.Size(shape).numel() for shape in SHAPES], dim=1)
+        stacked.step([part.view(-1, *shape) for part, shape in zip(parts, SHAPES, strict=True)])
         for row, (parameters, _) in zip(rows, others, strict=True):
             flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
             torch.testing.assert_close(row, flat, rtol=1e-12, atol=1e-12)
@@ -57,12 +62,13 @@ def test_one_trial_that_is_not_finite_leaves_the_others_bit_equal() -> None:
     torch.manual_seed(0)
     rows = torch.randn(3, 7)
     for optimizer, trials in SEARCHED.items():
-        healthy = StackedOptimizer(optimizer, rows.clone(), trials)
-        touched = StackedOptimizer(optimizer, rows.clone(), trials)
+        a, b = rows.clone(), rows.clone()
+        healthy = StackedOptimizer(optimizer, a, trials)
+        touched = StackedOptimizer(optimizer, b, trials)
         for _ in range(3):
             gradients = torch.randn_like(rows)
-            healthy.step(gradients.clone())
+            healthy.step([gradients])
             gradients[1] = torch.nan
-            touched.step(gradients)
-        assert touched.parameters[1].isnan().all()
-        assert torch.equal(healthy.parameters[[0, 2]], touched.parameters[[0, 2]])
+            touched.step([gradients])
+        assert b[1].isnan().all() and not a.isnan().any()
+        assert torch.equal(a[[0, 2]], b[[0, 2]])

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -90,8 +90,8 @@ def save_resume(path: str, states: Iterable[dict[str, Any]]) -> None:
     storage.write(path, encode({"format": FORMAT, "states": list(states)}))
 
 
-def load_resume(path: str) -> dict[int, dict[str, Any]]:
-    """Return the resume state per trial number, as `Training` takes it.
+def load_resume(path: str, numbers: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
+    """Return the resume state per trial number, as `Training` takes it; of these trials, or of all.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -102,8 +102,11 @@ def load_resume(path: str) -> dict[int, dict[str, Any]]:
         if "single" in state:
             members.append(state["single"])
         else:
-            members += [member(state["stack"], row) for row in range(len(state["stack"]["trials"]))]
-    return {found["trial"]: found for found in members}
+            rows = enumerate(state["stack"]["trials"])
+            members += [
+                member(state["stack"], i) for i, number in rows if numbers is None or number in numbers
+            ]
+    return {found["trial"]: found for found in members if numbers is None or found["trial"] in numbers}
 
 
 def load(path: str) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class Epoch:
     def training(self, number: int) -> Training | None:
         return self.parts[number].training(number)
 
+    def stacks(self) -> list[list[int]]:
+        """Return the trials of each stack, in the order of its rows."""
+        found = dict.fromkeys(part for part in self.parts.values() if isinstance(part, StackedTraining))
+        return [list(part.numbers) for part in found]
+
     def to_plain(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Return the states of these members for a resume file."""
         by_part: dict[int, tuple[Part, list[int]]] = {}
@@ -91,7 +96,7 @@ def train(
             except Exception as error:  # vmap raises at what it cannot carry, a model at anything
                 if is_out_of_memory(error):
                     raise
-                notes.append(_one_by_one(error))
+                notes.append(one_by_one(error))
                 for number in part.going_on:
                     parts[number] = alone(number)
                     reports += parts[number].advance(epoch)
@@ -151,13 +156,13 @@ def _parts(
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                notes.append(_one_by_one(error))
+                notes.append(one_by_one(error))
             else:
                 parts |= {trial.number: stacked for trial in together}
     return parts, notes
 
 
-def _one_by_one(error: Exception) -> str:
+def one_by_one(error: Exception) -> str:
     """Return one line: what stands against stacking, and in which line of whose code."""
     said = str(error).strip().splitlines()[:1] or [type(error).__name__]
     reason = said[0].partition(". ")[0].rstrip(".")

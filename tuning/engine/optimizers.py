@@ -84,6 +84,11 @@ RULES: dict[str, Callable[[Tensor, Tensor, State, Columns, int], None]] = {
 }
 
 
+BLOCK_BYTES = 2**19
+"""Parameters that are updated at a time on a CPU: an update reads and writes them several times, which
+costs less where they stay in the cache meanwhile."""
+
+
 class StackedOptimizer:
     """One of `RULES` with its state, zero at the start.
 
@@ -93,17 +98,31 @@ class StackedOptimizer:
     """
 
     def __init__(self, name: str, parameters: Tensor, trials: Sequence[Mapping[str, Any]]) -> None:
-        self.name = name
-        self.parameters = parameters
-        self.numbers = columns(name, trials, parameters)
         self.state: State = {key: torch.zeros_like(parameters) for key in STATE_NAMES[name]}
         self.steps = 0
         """Taken so far, the same of all: they are at the same epoch."""
-        self._decays = bool(self.numbers["weight_decay"].any())
+        self._rule = RULES[name]
+        numbers = columns(name, trials, parameters)
+        self._decays = bool(numbers["weight_decay"].any())
+        rows = len(parameters)
+        if parameters.device.type == "cpu":
+            rows = max(1, BLOCK_BYTES // (parameters.shape[1] * parameters.element_size()))
+        self._blocks = [
+            (
+                slice(first, first + rows),
+                parameters[first : first + rows],
+                {key: value[first : first + rows] for key, value in self.state.items()},
+                {key: value[first : first + rows] for key, value in numbers.items()},
+            )
+            for first in range(0, len(parameters), rows)
+        ]
 
-    def step(self, gradients: Tensor) -> None:
-        """Take one step along `gradients`, (trials, elements), which may be overwritten."""
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Take one step along gradients, (trials, ...) each, in the order of the elements."""
         self.steps += 1
-        if self._decays:
-            gradients = gradients.addcmul_(self.parameters, self.numbers["weight_decay"])
-        RULES[self.name](self.parameters, gradients, self.state, self.numbers, self.steps)
+        flat = [gradient.flatten(1) if gradient.dim() > 1 else gradient[:, None] for gradient in gradients]
+        for rows, parameters, state, numbers in self._blocks:
+            along = torch.cat([gradient[rows] for gradient in flat], dim=1)
+            if self._decays:
+                along.addcmul_(parameters, numbers["weight_decay"])
+            self._rule(parameters, along, state, numbers, self.steps)

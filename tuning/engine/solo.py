@@ -79,7 +79,7 @@ def train(
         batches = rows.shuffled(spec.seed, epoch)
         if trial.hyperparameters.get("augment") and splits.augment is not None:
             batches = augmented(batches, splits, spec.seed, epoch)
-        train_loss = _train_epoch(model, optimizer, batches, splits, dropouts, (epoch - 1) * rows.steps)
+        train_loss = train_epoch(model, optimizer, batches, splits, dropouts, (epoch - 1) * rows.steps)
         metrics = {"train_loss": train_loss, **evaluate(model, held_out.in_order(), splits)}
         diverged = not all(math.isfinite(value) for value in metrics.values())
         state.epoch, state.model = epoch, model.state_dict()
@@ -100,7 +100,7 @@ def train(
             return
 
 
-def _train_epoch(
+def train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[Batch],

@@ -93,8 +93,10 @@ class Stack:
 
     def gradients(
         self, inputs: Tensor, targets: Tensor, hidden: Hidden, step: int
-    ) -> tuple[Tensor, Tensor, Hidden]:
-        """Return losses (trials,), gradients (trials, elements) and the new hidden state; update buffers.
+    ) -> tuple[Tensor, Sequence[Tensor], Hidden]:
+        """Return losses (trials,), gradients (trials, ...) of each parameter and the new hidden state.
+
+        Buffers are updated.
 
         Args:
             inputs, targets: one batch.
@@ -113,8 +115,7 @@ class Stack:
         for name, gradient in zip(self.layout.trained, found, strict=True):
             if gradient is None:
                 raise CannotStack(f"parameter {name} gets no gradient; torch.optim leaves such a one alone")
-        gradients = torch.cat([gradient.reshape(len(self), -1) for gradient in found], dim=1)
-        return losses.detach(), gradients, _detached(hidden)
+        return losses.detach(), found, _detached(hidden)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterator[Batch], prefix: str = "val") -> list[dict[str, float]]:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,16 +18,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError
-from tuning.records import EpochReport
 from tuning.schedule.gate import Gate
-from tuning.schedule.trainable import decode_reports, run_cohort
+from tuning.schedule.messages import KEY, Message, decode
+from tuning.schedule.trainable import run_cohort
 from tuning.spec import SweepSpec
 
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
 logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
-Listener = Callable[[dict[str, Any], list[EpochReport]], None]
-"""Told the worker (host, pid, gpus) of every batch of reports."""
+Listener = Callable[[Message], None]
+"""Told every message of a worker."""
+
+Measurer = Callable[[list[str]], None]
+"""Given what the workers measured, each a JSON object, before the first cohort is asked for."""
 
 
 class CohortSearcher(Searcher):
@@ -37,18 +40,23 @@ class CohortSearcher(Searcher):
     kept in `failure` instead, nothing more is started, and `run` raises it.
     """
 
-    def __init__(self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener, probing: "Probing | None"
+    ) -> None:
         super().__init__()
         self.failure: Exception | None = None
         self._dispatcher = dispatcher
         self._max_concurrent = max_concurrent
         self._listener = listener
+        self._probing = probing
         self._cohorts: dict[str, str] = {}
         """Cohort id by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
         if self.failure is not None or self._dispatcher.is_done:
             return Searcher.FINISHED
+        if self._probing is not None and not self._probing.is_done:
+            return self._probing.suggest(trial_id)
         if len(self._cohorts) >= self._max_concurrent:
             return None
         with self._kept():
@@ -60,11 +68,17 @@ class CohortSearcher(Searcher):
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "reports" in result:
-            with self._kept():
-                worker, reports = decode_reports(result)
-                self._listener(worker, reports)
-                self._dispatcher.report(reports)
+        if KEY not in result:
+            return
+        with self._kept():
+            message = decode(result[KEY])
+            if message.probe is not None and self._probing is not None:
+                self._probing.found[trial_id] = message.probe
+                return
+            self._listener(message)
+            self._dispatcher.report(message.reports)
+            if message.out_of_memory and trial_id in self._cohorts:
+                self._dispatcher.out_of_memory(self._cohorts.pop(trial_id))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -72,7 +86,11 @@ class CohortSearcher(Searcher):
         # A result at which Tune is told to stop comes here alone; one that came before counts once.
         self.on_trial_result(trial_id, result or {})
         with self._kept():
-            cohort_id = self._cohorts.pop(trial_id)
+            if self._probing is not None and self._probing.ended(trial_id):
+                return
+            cohort_id = self._cohorts.pop(trial_id, None)
+            if cohort_id is None:
+                return  # it was too large for the memory, and was taken back
             if error:
                 self._dispatcher.died(cohort_id)
             else:
@@ -95,6 +113,42 @@ class CohortSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("A sweep is resumed from its study, never from Tune's state.")
+
+
+class Probing:
+    """The first task of every worker: to measure cohort sizes, all at the same time.
+
+    Args:
+        sizes: to be measured.
+        workers: that shall measure.
+        on_measured: called once all have.
+    """
+
+    def __init__(self, sizes: Sequence[int], workers: int, on_measured: Measurer) -> None:
+        self.found: dict[str, str] = {}
+        """What was measured, by Tune's trial id: Tune tells the last result twice."""
+        self.is_done = False
+        self._sizes, self._left = list(sizes), workers
+        self._on_measured = on_measured
+        self._running: set[str] = set()
+        """Tune's trial ids."""
+
+    def suggest(self, trial_id: str) -> Any:
+        if not self._left:
+            return None
+        self._left -= 1
+        self._running.add(trial_id)
+        return {"sizes": self._sizes}
+
+    def ended(self, trial_id: str) -> bool:
+        """Note that a worker has measured, or died over it; return whether it was one of these."""
+        if trial_id not in self._running:
+            return False
+        self._running.discard(trial_id)
+        if not self._running and not self._left:
+            self.is_done = True
+            self._on_measured(list(self.found.values()))
+        return True
 
 
 class StopWhenHalted(FIFOScheduler):
@@ -121,6 +175,7 @@ def run(
     *,
     workers: int,
     listener: Listener,
+    probing: Probing | None = None,
 ) -> None:
     """Run cohorts on the connected cluster until the dispatcher is done.
 
@@ -128,13 +183,14 @@ def run(
         folder: path or URI of checkpoints and resume state, which every node sees.
         fingerprint: of the data, which every worker must find the same.
         workers: cohorts at the same time.
+        probing: what the workers do first; None: nothing but cohorts.
 
     Raises:
         SweepError: when Ray, the study or the storage cannot go on.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
-    searcher = CohortSearcher(dispatcher, workers, listener)
+    searcher = CohortSearcher(dispatcher, workers, listener, probing)
     trainable = tune.with_resources(
         partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),
         tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),

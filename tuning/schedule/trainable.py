@@ -1,6 +1,7 @@
 """What a worker does with a cohort: train, save its state each epoch, report, save the best."""
 
 import contextlib
+import gc
 import json
 import math
 import os
@@ -18,15 +19,19 @@ from ray.exceptions import RayError
 
 from tuning import paths
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort
+from tuning.engine import checkpoint, cohort, probe
 from tuning.engine.solo import Training
 from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
 from tuning.references import load_data
+from tuning.schedule.messages import Message
 from tuning.spec import SweepSpec
 
 REPORT_INTERVAL_S = 0.2
 """Reports of quicker epochs go together: one costs the worker a round trip of 10 ms to the driver."""
+
+SAVING_SHARE = 0.05
+"""Share of the time that saving resume state may take: very short epochs are saved several at a time."""
 
 GATE_TIMEOUT_S = 30.0
 
@@ -34,13 +39,15 @@ GATE_TIMEOUT_S = 30.0
 def run_cohort(
     config: dict[str, Any], *, spec: SweepSpec, folder: str, fingerprint: str, gate: Any, workers: int
 ) -> None:
-    """Tune's function trainable: trains the cohort of one opaque string.
+    """Tune's function trainable: trains the cohort of one opaque string, or measures cohort sizes.
 
     What goes wrong here, but for the death of the process, is not retried: it would go wrong again.
+    Memory that does not suffice for a cohort may do for its halves.
     """
-    task = Cohort.from_json(config["cohort"])
+    task = Cohort.from_json(config["cohort"]) if "cohort" in config else None
+    out_of_memory = False
     try:
-        device = _prepare_process(spec)
+        device = prepare_process(spec)
         splits = _splits(str(spec.data), spec.seed)
         _pass_gate(gate, workers)
         _up_at()
@@ -49,26 +56,35 @@ def run_cohort(
                 f"Data {spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
                 "fingerprint differs from the driver's: is it drawn without a fixed seed?"
             )
-        _train(task, spec, splits, folder, device)
-    except Exception:
-        error = traceback.format_exc()
-        tune.report(
-            encode_reports(
-                [
-                    EpochReport(
-                        trial=number, epoch=task.epoch + 1, metrics={}, state=State.FAILED, error=error
-                    )
-                    for number in task.numbers
-                ]
-            )
-        )
+        if task is None:
+            _send(Message(probe=measure(spec, splits, device, config["sizes"], workers)))
+        else:
+            _train(task, spec, splits, folder, device)
+    except Exception as error:
+        out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
+        if task is not None and not out_of_memory:
+            _send(Message(cohort=task.id, reports=_failed(task, traceback.format_exc())))
+        elif task is None:
+            _send(Message(probe=json.dumps({"error": f"{type(error).__name__}: {error}"})))
+    if out_of_memory:  # here the exception, which held the tensors, is gone
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        _send(Message(out_of_memory=True))
+
+
+def _failed(task: Cohort, error: str) -> list[EpochReport]:
+    return [
+        EpochReport(trial=number, epoch=task.epoch + 1, metrics={}, state=State.FAILED, error=error)
+        for number in task.numbers
+    ]
 
 
 def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: torch.device) -> None:
     """Train a cohort, saving its state each epoch, and report; at the end save each trial's best."""
     resume = _resume_states(task, folder)
-    outbox = _Outbox([_missed(task, resume, spec)])
-    resume_path = paths.resume_file(folder, paths.resume_name(task.id))
+    outbox = _Outbox(task.id, _missed(task, resume))
+    saver = _Saver(paths.resume_file(folder, paths.resume_name(task.id)))
     last: cohort.Epoch | None = None
     ended: set[int] = set()
     for last in cohort.train(task, spec, splits, device=device, resume=resume):
@@ -76,8 +92,8 @@ def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: t
         going_on = [number for number in task.numbers if number not in ended]
         epoch = last.reports[-1].epoch
         if going_on and epoch < (spec.epochs or 0):
-            checkpoint.save_resume(resume_path, last.to_plain(going_on))
-        outbox.put(last.reports, hold=epoch >= task.until)
+            saver.save(last, going_on, at_once=epoch >= task.until)
+        outbox.put(last, hold=epoch >= task.until)
     for member in task.members:  # before the driver hears of the end: what it is told of exists
         training = _state(member.trial.number, last, resume)
         if training is not None:
@@ -92,44 +108,70 @@ def _state(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, A
     return Training(**resume[number]) if number in resume else None
 
 
+class _Saver:
+    """Saves the members' states after each epoch, as far as `SAVING_SHARE` of the time lets it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._next_s = -math.inf
+
+    def save(self, epoch: cohort.Epoch, numbers: list[int], *, at_once: bool) -> None:
+        start_s = time.monotonic()
+        if at_once or start_s >= self._next_s:
+            checkpoint.save_resume(self._path, epoch.to_plain(numbers))
+            end_s = time.monotonic()
+            self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
+
+
 class _Outbox:
     """Gathers reports, and sends them at most every `REPORT_INTERVAL_S`."""
 
-    def __init__(self, batches: list[list[EpochReport]]) -> None:
-        self._reports = [report for batch in batches for report in batch]
+    def __init__(self, cohort_id: str, reports: list[EpochReport]) -> None:
+        self._cohort = cohort_id
+        self._reports = reports
+        self._notes: list[str] = []
+        self._parts: list[cohort.Part] = []
+        self._stacks: list[list[int]] = []
         self._sent_s = -math.inf
 
-    def put(self, reports: list[EpochReport], *, hold: bool) -> None:
-        self._reports += reports
+    def put(self, epoch: cohort.Epoch, *, hold: bool) -> None:
+        self._reports += epoch.reports
+        self._notes += epoch.notes
+        if (
+            list(epoch.parts.values()) != self._parts
+        ):  # the first epoch, or trials that train alone from now on
+            self._parts = list(epoch.parts.values())
+            self._stacks = epoch.stacks()
         if not hold and time.monotonic() - self._sent_s > REPORT_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
         if self._reports:
-            tune.report(encode_reports(self._reports))
-            self._reports = []
+            _send(Message(cohort=self._cohort, reports=self._reports, notes=self._notes, stacks=self._stacks))
+            self._reports, self._notes, self._stacks = [], [], []
         self._sent_s = time.monotonic()
 
 
-def encode_reports(reports: list[EpochReport]) -> dict[str, str]:
-    """Return reports as one Tune result: one string, which Tune does not take apart."""
-    worker = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        "up_at": _up_at(),
-    }
-    return {"reports": json.dumps({"worker": worker, "reports": [asdict(report) for report in reports]})}
+def _send(message: Message) -> None:
+    tune.report(message.encode(_up_at()))
 
 
-def decode_reports(result: dict[str, Any]) -> tuple[dict[str, Any], list[EpochReport]]:
-    """Return the worker and the reports of a Tune result."""
-    content = json.loads(result["reports"])
-    reports = [EpochReport(**{**item, "state": State(item["state"])}) for item in content["reports"]]
-    return content["worker"], reports
+def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: list[int], workers: int) -> str:
+    """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
+    found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"
+    return json.dumps({"device": name, "measured": [asdict(one) for one in found], "note": note})
 
 
-def _prepare_process(spec: SweepSpec) -> torch.device:
+def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
+    """Return what one worker may take: its share of the GPU, or of the memory that is free."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return float(total) * min(1.0, spec.resources.gpus or 1.0)
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / workers
+
+
+def prepare_process(spec: SweepSpec) -> torch.device:
     """Set the threads of this process; return the GPU that Ray gave it, or the CPU.
 
     Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
@@ -172,13 +214,13 @@ def _resume_states(task: Cohort, folder: str) -> dict[int, dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}
         for name in sorted(filter(None, names)):
             with contextlib.suppress(FileNotFoundError, CheckpointError):
-                found |= checkpoint.load_resume(paths.resume_file(folder, name))
+                found |= checkpoint.load_resume(paths.resume_file(folder, name), task.numbers)
         if found:
-            return {number: state for number, state in found.items() if number in task.numbers}
+            return found
     return {}
 
 
-def _missed(task: Cohort, resume: dict[int, dict[str, Any]], spec: SweepSpec) -> list[EpochReport]:
+def _missed(task: Cohort, resume: dict[int, dict[str, Any]]) -> list[EpochReport]:
     """Return what an earlier attempt at this cohort trained but may not have reported."""
     return [
         EpochReport(trial=number, epoch=epoch, metrics=metrics)

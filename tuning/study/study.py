@@ -1,7 +1,7 @@
 """The one truth about which trials exist and how they ended, in this project's words."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuning.errors import SweepError
-from tuning.records import State, TrialRecord, TrialSpec, best_epoch
+from tuning.records import Place, State, TrialRecord, TrialSpec, best_epoch
 from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
@@ -186,10 +186,18 @@ class Study:
         found = self._study.user_attrs.get("fingerprint")
         return None if found is None else str(found)
 
-    def set_where(self, number: int, where: str) -> None:
-        """Keep on which host and GPU a trial trains."""
-        if self._frozen(number).user_attrs.get("where") != where:
-            self._trial(number).set_user_attr("where", where)
+    def set_places(self, places: Iterable[Place]) -> None:
+        """Keep where trials train, and in which slots of which stacks they have trained."""
+        with self.batch():
+            for place in places:
+                before = self._frozen(place.trial).user_attrs
+                if (before.get("where"), before.get("cohort")) == (place.where, place.cohort):
+                    continue
+                trial = self._trial(place.trial)
+                trial.set_user_attr("where", place.where)
+                trial.set_user_attr("cohort", place.cohort)
+                stacks = [*before.get("stacks", []), [place.epoch, place.slot, place.width]]
+                trial.set_user_attr("stacks", stacks)
 
     def add_seconds(self, wall_s: float) -> None:
         self._study.set_user_attr("wall_s", self.wall_s() + wall_s)
@@ -237,6 +245,7 @@ class Study:
             value=None if epoch is None else values[epoch],
             epoch=epoch,
             where=frozen.user_attrs.get("where"),
+            cohort=frozen.user_attrs.get("cohort"),
         )
 
 

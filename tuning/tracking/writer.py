@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.errors import SweepError
-from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
+from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.tracking import known
 from tuning.tracking.client import connect
@@ -61,13 +61,17 @@ class Tracker:
         self._thread.start()
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
-        self._queue.put((trial.number, Run(trial, {"tuning.cohort": str(len(cohort.members))})))
+        self._queue.put((trial.number, Run(trial, {"tuning.cohort": cohort.id})))
 
-    def placed(self, worker: dict[str, Any], reports: Iterable[EpochReport]) -> None:
+    def placed(self, place: Place, gpus: str) -> None:
         """Note where a trial runs."""
-        for number in {report.trial for report in reports}:
-            tags = {"tuning.host": worker["host"], "tuning.gpus": worker["gpus"]}
-            self._queue.put((number, Run(tags=tags)))
+        tags = {
+            "tuning.host": place.where.partition(",")[0],
+            "tuning.gpus": gpus,
+            "tuning.cohort": place.cohort,
+            "tuning.stack": f"{place.slot + 1} of {place.width}",
+        }
+        self._queue.put((place.trial, Run(tags=tags)))
 
     def epoch(self, report: EpochReport) -> None:
         now_ms = int(time.time() * 1000)

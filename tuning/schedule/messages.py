@@ -1,0 +1,77 @@
+"""What a worker sends to the driver: one string, which Tune does not take apart."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuning.records import EpochReport, Place, State
+
+KEY = "message"
+"""The key of a Tune result under which a message stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    worker: dict[str, Any] = field(default_factory=dict)
+    """Host, pid, GPUs, and since when the process is up (`up_at`, seconds of the wall clock)."""
+    cohort: str = ""
+    reports: Sequence[EpochReport] = ()
+    notes: Sequence[str] = ()
+    """What the user should know of, once."""
+    stacks: Sequence[Sequence[int]] = ()
+    """Trials that train as one program, in their order; told once per cohort."""
+    out_of_memory: bool = False
+    """Whether the cohort was too large for its device, and ends with this message."""
+    probe: str | None = None
+    """What was measured, where that was the task."""
+
+    @property
+    def where(self) -> str:
+        """Host and GPU, for people."""
+        host, gpus = self.worker["host"], self.worker["gpus"]
+        return f"{host}, GPU {gpus}" if gpus else str(host)
+
+    def places(self) -> Iterator[Place]:
+        """Yield where each trial trains that has something to report."""
+        first: dict[int, int] = {}
+        for report in self.reports:
+            first.setdefault(report.trial, report.epoch)
+        slots = {number: (slot, len(found)) for found in self.stacks for slot, number in enumerate(found)}
+        for number, epoch in first.items():
+            slot, width = slots.get(number, (0, 1))
+            yield Place(
+                trial=number, where=self.where, cohort=self.cohort, epoch=epoch, slot=slot, width=width
+            )
+
+    def encode(self, up_at: float) -> dict[str, str]:
+        """Return the message as a Tune result, signed by this process."""
+        worker = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "up_at": up_at,
+        }
+        plain = {
+            "worker": worker,
+            "cohort": self.cohort,
+            "reports": [[getattr(one, name) for name in REPORT] for one in self.reports],
+            "notes": list(self.notes),
+            "stacks": [list(found) for found in self.stacks],
+            "out_of_memory": self.out_of_memory,
+            "probe": self.probe,
+        }
+        return {KEY: json.dumps(plain)}
+
+
+REPORT = ("trial", "epoch", "metrics", "state", "error", "seconds")
+
+
+def decode(text: str) -> Message:
+    plain = json.loads(text)
+    reports = [dict(zip(REPORT, found, strict=True)) for found in plain.pop("reports")]
+    return Message(
+        **plain, reports=[EpochReport(**{**found, "state": State(found["state"])}) for found in reports]
+    )

@@ -1,0 +1,129 @@
+"""How many trials train together, chosen from what was measured.
+
+Larger cohorts train more trials per second, up to what the device's caches, cores and memory hold; but
+the configurations of a cohort are suggested together, knowing less than if they came one by one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from tuning import storage
+
+ROUNDS = 4
+"""Cohorts that each worker has at least: the search learns between them."""
+
+ENOUGH = 0.9
+"""Share of the highest speed for which the smallest cohort is taken."""
+
+SIZES = tuple(2**n for n in range(11))
+"""Sizes that may be chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What training with a cohort of some size was found to be."""
+
+    size: int
+    trials_per_s: float
+    """Trials trained to their last epoch, by one worker, per second."""
+    memory_bytes: int
+    """At the peak; of the GPU where there is one, else of the stacked tensors and their gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """The cohort size of a sweep, and why it is so."""
+
+    size: int
+    why: str
+    device: str
+    asked: tuple[int, ...] = ()
+    """Sizes that were to be measured; larger ones than those that were did not pay or fit."""
+    measured: tuple[Measured, ...] = ()
+
+    def keep(self, file: Path) -> None:
+        storage.write(str(file), (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, file: Path) -> "Sizing | None":
+        """Return what was kept; None if nothing was, or nothing that can be read."""
+        try:
+            plain = json.loads(file.read_text(encoding="utf-8"))
+            measured = tuple(Measured(**found) for found in plain["measured"])
+            return cls(**{**plain, "asked": tuple(plain["asked"]), "measured": measured})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def describe(self) -> str:
+        together = f"{self.size} trials train together" if self.size > 1 else "each trial trains alone"
+        return f"{together}: {self.why}"
+
+
+def most_useful(trials: int, workers: int) -> int:
+    """Return the largest cohort with which every worker has `ROUNDS` of them, at least 1."""
+    return max(1, trials // (workers * ROUNDS))
+
+
+def wanted_sizes(trials: int, workers: int) -> tuple[int, ...]:
+    """Return the sizes worth measuring for a sweep."""
+    return tuple(size for size in SIZES if size <= most_useful(trials, workers))
+
+
+def without_measuring(cohort: int | Literal["auto"], trials: int, workers: int) -> Sizing | None:
+    """Return the size where there is nothing to measure; None where there is."""
+    if cohort != "auto":
+        return Sizing(size=cohort, why="as asked", device="")
+    if most_useful(trials, workers) > 1:
+        return None
+    each = f"{trials} trials are fewer than {2 * ROUNDS} for each of {workers} workers"
+    return Sizing(size=1, why=each, device="", asked=wanted_sizes(trials, workers))
+
+
+def from_workers(found: Sequence[str], trials: int, workers: int) -> Sizing:
+    """Choose a size from what workers have measured at the same time, a JSON object each."""
+    plain = [json.loads(text) for text in found]
+    good = [one for one in plain if one.get("measured")]
+    asked = wanted_sizes(trials, workers)
+    if not good:
+        errors = [str(one["error"]) for one in plain if "error" in one] or ["the workers died over it"]
+        return Sizing(
+            size=1, why=f"larger cohorts could not be measured ({errors[0]})", device="", asked=asked
+        )
+    measured = mean([[Measured(**item) for item in one["measured"]] for one in good])
+    size, why = choose(measured, trials, workers, good[0]["note"])
+    return Sizing(size=size, why=why, device=good[0]["device"], asked=asked, measured=tuple(measured))
+
+
+def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = "") -> tuple[int, str]:
+    """Return the smallest size that is nearly as fast as the fastest, and why.
+
+    Args:
+        measured: of every size tried, the smallest first; at least of size 1.
+        note: why no larger size was tried, if there is a reason of its own.
+    """
+    fastest = max(one.trials_per_s for one in measured)
+    enough = next(one for one in measured if one.trials_per_s >= ENOUGH * fastest)
+    if enough.size == 1:
+        return 1, note or "more at once are not faster here"
+    why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
+    if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
+        limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS}"
+        why += f"; {limit}"
+    return enough.size, why
+
+
+def mean(of_workers: Sequence[Sequence[Measured]]) -> list[Measured]:
+    """Return the mean over workers that measured at the same time, of the sizes that all of them tried."""
+    together = []
+    for found in zip(*of_workers, strict=False):
+        together.append(
+            Measured(
+                size=found[0].size,
+                trials_per_s=sum(one.trials_per_s for one in found) / len(found),
+                memory_bytes=max(one.memory_bytes for one in found),
+            )
+        )
+    return together
