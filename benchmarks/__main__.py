@@ -46,7 +46,7 @@ def _race(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     rounds = []
     for number in range(options.repeats):
         _say(f"{name}: round {number + 1} of {options.repeats}")
-        rounds.append(race.run_round(job, _say))
+        rounds.append(race.run_round(entered, job, _say))
     return tables.race_plain(entered, job, rounds), tables.race_markdown(entered, job, rounds)
 
 

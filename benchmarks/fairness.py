@@ -12,13 +12,15 @@ MOST_DIFFERENT = 0.2
 
 
 def difference(one: Measured, other: Measured) -> float:
-    """Return by which share the final losses of two runs differ, in the median over the trials.
+    """Return by which share the final losses of two runs differ, in the median over the trials of both.
 
     Of training and validation loss the larger difference.
     """
+    both = min(one.num_trials, other.num_trials)
     return max(
         median(
-            abs(a - b) / max(abs(a), abs(b)) for a, b in zip(one.finals[key], other.finals[key], strict=True)
+            abs(a - b) / max(abs(a), abs(b))
+            for a, b in zip(one.finals[key][:both], other.finals[key][:both], strict=True)
         )
         for key in LOSSES
     )

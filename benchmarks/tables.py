@@ -16,11 +16,13 @@ RACE_NOTES = (
     "as a process of its own, on the same configurations.",
     "start-up: start of the process to the start of the first epoch (imports, ray.init, workers). trials: "
     "from there to the end of the last epoch. tail: from there to the end of the process (last records, "
-    "test of the best, shutdown). whole: all three. trials/s counts the trials' time only.",
+    "test of the best, shutdown). whole: all three. trials/s counts the trials' time only, all-in/s all but "
+    "the start-up.",
     "busy: seconds within epochs (training and validation) over cores x the trials' time. workers: "
     "processes that trained.",
     "Ours: `tuning.sweep` with MLflow, checkpoints and resume state, as always; times of its epochs are "
-    "seen in the driver, a few hundredths of a second late at the start and at the end alike.",
+    "seen in the driver, a few hundredths of a second late at the start and at the end alike. Its workers' "
+    "probe of cohort sizes, before the first epoch, counts as start-up.",
     "All start from the same weights and take the same rows in the same order; dropout masks differ (ours "
     "against the others'). differs: final losses against bare, median over the trials; each configuration "
     "was trained for each epoch, once, to finite losses, else there is no result.",
@@ -66,11 +68,27 @@ def race_plain(race: Race, job: Job, rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _measured_plain(one: Measured) -> dict[str, Any]:
-    return {**asdict(one), "whole_s": one.whole_s, "trials_per_s": one.trials_per_s}
+    return {
+        **asdict(one),
+        "whole_s": one.whole_s,
+        "trials_per_s": one.trials_per_s,
+        "all_in_per_s": one.all_in_per_s,
+    }
 
 
 def race_markdown(race: Race, job: Job, rounds: Sequence[Round]) -> str:
-    head = ("", "trials/s", "trials s", "start-up s", "tail s", "whole s", "busy", "workers")
+    head = (
+        "",
+        "trials",
+        "trials/s",
+        "all-in/s",
+        "trials s",
+        "start-up s",
+        "tail s",
+        "whole s",
+        "busy",
+        "workers",
+    )
     rows = [
         (name, *_cells([measured[name] for measured in rounds]), *_quality(name, job, rounds))
         for name in rounds[0]
@@ -99,7 +117,9 @@ def race_markdown(race: Race, job: Job, rounds: Sequence[Round]) -> str:
 
 def _cells(runs: Sequence[Measured]) -> tuple[str, ...]:
     return (
+        str(runs[0].num_trials),
         spread((one.trials_per_s for one in runs), ".2f"),
+        spread((one.all_in_per_s for one in runs), ".2f"),
         spread(one.trials_s for one in runs),
         spread(one.startup_s for one in runs),
         spread(one.tail_s for one in runs),

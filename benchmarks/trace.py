@@ -58,8 +58,17 @@ class Measured:
         return self.startup_s + self.trials_s + self.tail_s
 
     @property
+    def num_trials(self) -> int:
+        return len(next(iter(self.finals.values())))
+
+    @property
     def trials_per_s(self) -> float:
-        return len(next(iter(self.finals.values()))) / self.trials_s
+        return self.num_trials / self.trials_s
+
+    @property
+    def all_in_per_s(self) -> float:
+        """Trials per second of all but the start-up: the last records and the shutdown count."""
+        return self.num_trials / (self.trials_s + self.tail_s)
 
 
 def append(path: str | Path, epoch: Epoch) -> None:

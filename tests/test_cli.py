@@ -296,13 +296,13 @@ def test_status_tells_how_to_go_on_with_what_was_interrupted(answer: Answer, dem
     text = answer("status", "demo")
     assert "2 completed, 1 interrupted, 1 pruned of 9 in 12 s" in text
     assert "val_loss=0.25" in text
-    assert "interrupted (tuning resume demo): trials 3" in text
+    assert "interrupted (tuning resume demo): trial 3" in text
 
 
 def test_status_tells_what_is_running_now(answer: Answer, demo: Any) -> None:
     with claim(demo.paths.claim, "demo"):
         facts = json_of(answer("status", "demo", "--json"))
-        assert "running: trials 3" in answer("status", "demo")
+        assert "running: trial 3" in answer("status", "demo")
     assert facts["states"] == {"completed": 2, "pruned": 1, "running": 1}
     assert facts["is_running"]
 

@@ -32,7 +32,14 @@ def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_li
     said = [line.partition(":")[0].partition(" ...")[0] for line in done.stderr.splitlines()]
     progress = said.count("net")  # a line every ten seconds, and a last one
     assert progress >= 1 and said[-1] == "net"
-    assert [line for line in said if line != "net"] == ["starting Ray", "starting workers", "saving"]
+    assert [line for line in said if line != "net"] == [
+        "starting Ray",
+        "starting workers",
+        "each trial trains alone",
+        "saving",
+    ]
+    why = "3 trials are fewer than 8 for each of 2 workers"
+    assert f"each trial trains alone: {why}" in done.stderr.splitlines()
     assert (home / "net/sweep.log").exists()
 
 

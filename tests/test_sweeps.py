@@ -192,12 +192,18 @@ def test_trials_in_cohorts_come_to_the_values_of_trials_alone(home: Path, ray_cl
                 epochs=3,
                 max_concurrent=2,
                 cohort=cohort,
+                try_=[{"lr": 0.01 * n, "momentum": 0.2 * n, "dropout": 0.1} for n in range(1, 5)],
+                fixed={"bn_momentum": 0.3},
+                search={"lr": tuning.Float(0.001, 0.1), "momentum": tuning.Float(0, 0.9)},
                 early_stopping=tuning.EarlyStopping(kind="none"),
             )
         )
         ledgers = sweeps.read(name, home)
         sweeps.assert_they_agree(result, ledgers)
-        widths = {run.data.tags["tuning.cohort"] for run in ledgers.children.values()}
-        assert widths == ({"1"} if cohort == 1 else {"3", "1"}), "three together, and the one that is left"
-        values.append([trial.values for trial in result.trials])
-    assert values[0] == values[1]
+        tags = [run.data.tags for _, run in sorted(ledgers.children.items())]
+        slots = [found["tuning.stack"] for found in tags]
+        assert slots == (["1 of 1"] * 4 if cohort == 1 else ["1 of 2", "2 of 2"] * 2), "shared out evenly"
+        assert len({found["tuning.cohort"] for found in tags}) == (4 if cohort == 1 else 2)
+        values.append([list(trial.values.values()) for trial in result.trials])
+    for alone, together in zip(*values, strict=True):
+        assert together == pytest.approx(alone, rel=1e-4)

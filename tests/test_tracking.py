@@ -12,6 +12,8 @@ import torch
 import tuning
 from tests import sweeps
 from tuning.records import State, TrialRecord
+from tuning.tracking.database import DatabaseStore
+from tuning.tracking.pending import Run
 from tuning.tracking.writer import Tracker
 
 
@@ -145,15 +147,19 @@ def test_what_mlflow_lacks_of_earlier_trials_is_written_when_the_sweep_goes_on(
 def test_a_run_that_was_deleted_meanwhile_holds_up_no_other(
     home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = sweeps.MlflowClient.create_run
+    write = DatabaseStore.write
 
-    def create_and_lose(client: Any, *args: Any, **keys: Any) -> Any:
-        run = create(client, *args, **keys)
-        if keys["run_name"] == "trial-00001":
-            client.delete_run(run.info.run_id)
-        return run
+    def write_and_lose(store: DatabaseStore, runs: Any, pending: Any, begun: Any) -> None:
+        is_new = 1 in pending and 1 not in runs.run_ids
+        held = {1: Run(state=pending[1].state)} if is_new else {}
+        if is_new:
+            pending[1].state = None
+        write(store, runs, pending, begun)
+        if is_new:
+            sweeps.MlflowClient(f"sqlite:///{home}/mlflow.db").delete_run(runs.run_ids[1])
+            write(store, runs, held, begun)
 
-    monkeypatch.setattr(sweeps.MlflowClient, "create_run", create_and_lose)
+    monkeypatch.setattr(DatabaseStore, "write", write_and_lose)
     result = tuning.sweep(tuning.SweepSpec(model="net", trials=3, epochs=2, max_concurrent=1))
     ledgers = sweeps.read("net", home)
     assert sorted(ledgers.children) == [0, 2] and ledgers.parent.info.status == "FINISHED"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import models
 from benchmarks import trace
 from benchmarks.job import Configuration, Job
+from models.rnn import RNN
 from tuning.data import Splits, load
 from tuning.seeds import derive
 
@@ -42,10 +43,11 @@ def train(job: Job, configuration: Configuration, trace_path: str) -> Iterator[d
         start_s = time.monotonic()
         model.train()
         total = 0.0
-        generator = torch.Generator().manual_seed(derive(job.seed, "order", epoch))
-        for rows in torch.randperm(len(inputs), generator=generator).split(job.batch_size):
+        hidden = None
+        for rows in order(splits, job, epoch):
             optimizer.zero_grad()
-            loss = loss_function(model(inputs[rows]), targets[rows])
+            prediction, hidden = predict(model, inputs[rows], hidden)
+            loss = loss_function(prediction, targets[rows])
             loss.backward()
             optimizer.step()
             total += loss.item() * len(rows)
@@ -64,13 +66,33 @@ def train(job: Job, configuration: Configuration, trace_path: str) -> Iterator[d
         yield metrics
 
 
+def order(splits: Splits, job: Job, epoch: int) -> tuple[Tensor, ...]:
+    """Return the rows of each batch: shuffled, but for windows of a series, taken one after the other."""
+    rows = len(tensors(splits.train)[0])
+    generator = torch.Generator().manual_seed(derive(job.seed, "order", epoch))
+    chosen = torch.arange(rows) if splits.ordered else torch.randperm(rows, generator=generator)
+    batches: tuple[Tensor, ...] = chosen.split(1 if splits.ordered else job.batch_size)
+    return batches
+
+
+def predict(model: nn.Module, inputs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the prediction, and the hidden state of a model that hands it on."""
+    if not isinstance(model, RNN):
+        prediction: Tensor = model(inputs)
+        return prediction, None
+    prediction, hidden = model(inputs, hidden)
+    assert hidden is not None
+    return prediction, hidden.detach()
+
+
 @torch.no_grad()
 def validate(model: nn.Module, splits: Splits, batch_size: int) -> dict[str, float]:
     model.eval()
     inputs, targets = tensors(splits.validation)
     loss, correct = 0.0, 0
+    hidden = None
     for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        outputs = model(x)
+        outputs, hidden = predict(model, x, hidden)
         loss += LOSSES[splits.task](outputs, y).item() * len(y)
         if splits.task == "classification":
             correct += int((outputs.argmax(dim=1) == y).sum())

@@ -14,8 +14,9 @@ from tuning.engine import solo
 from tuning.records import TrialSpec
 
 
-def test_peers_train_what_this_project_trains(tmp_path: Path) -> None:
-    job = draw("batchnorm_net", trials=2, epochs=2)
+@pytest.mark.parametrize("model", ["batchnorm_net", "net", "rnn", "dropout_net"])
+def test_peers_train_what_this_project_trains(model: str, tmp_path: Path) -> None:
+    job = draw(model, trials=2, epochs=2)
     configuration = {**job.configurations[1], "dropout": 0.0}
     job = replace(job, configurations=(job.configurations[0], configuration))
     spec = plan.prepare(tuning.SweepSpec(model=job.model, epochs=job.epochs, home=str(tmp_path))).spec

@@ -1,0 +1,105 @@
+"""Cohort sizes are measured with the real step, until larger ones do not pay, fit or stack."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engine.trials import CPU, settings
+from tuning.engine import probe
+from tuning.space import Choice, Float, Int
+
+PLENTY = 1e12
+
+
+def test_sizes_are_measured_from_one_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.01)
+    monkeypatch.setattr(probe, "GAIN", 0.0)
+    spec, splits = settings("net", epochs=2)
+    found, note = probe.measure(spec, splits, CPU, [1, 2, 4], PLENTY)
+    assert [one.size for one in found] == [1, 2, 4] and not note
+    assert all(one.trials_per_s > 0 for one in found)
+    parameters = 4 * (10 + 10 + 9 * 0 + 10 + 1)
+    assert found[0].memory_bytes >= parameters and found[2].memory_bytes == 2 * found[1].memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("rates", "ends"),
+    [
+        ([4, 3, 6, 12], False),
+        ([4, 3, 2], True),
+        ([4, 8, 8], False),
+        ([4, 8, 8, 8.1], True),
+        ([4, 3, 3.5, 3.6], True),
+        ([4], False),
+    ],
+)
+def test_measuring_ends_when_doubling_brings_little(rates: list[float], ends: bool) -> None:
+    found = [probe.Measured(size=2**n, trials_per_s=rate, memory_bytes=1) for n, rate in enumerate(rates)]
+    assert probe._no_longer_pays(found) is ends
+
+
+def test_a_size_that_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.01)
+    monkeypatch.setattr(probe, "GAIN", 0.0)
+    spec, splits = settings("net", epochs=2)
+    (_, two), _ = probe.measure(spec, splits, CPU, [1, 2], PLENTY)
+    found, note = probe.measure(spec, splits, CPU, [1, 2, 4, 8], two.memory_bytes * 2)
+    assert [one.size for one in found] == [1, 2]
+    assert note.startswith("4 trials would take") and "of a worker" in note
+
+
+def test_a_size_that_runs_out_of_memory_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = probe._measure_one
+
+    def scarce(spec: object, splits: object, device: object, size: int) -> probe.Measured:
+        if size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return measured(spec, splits, device, size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(probe, "SECONDS", 0.01)
+    monkeypatch.setattr(probe, "_measure_one", scarce)
+    spec, splits = settings("net", epochs=2)
+    found, note = probe.measure(spec, splits, CPU, [1, 2, 4], PLENTY)
+    assert ([one.size for one in found], note) == ([1, 2], "a larger one does not fit")
+
+
+def test_a_model_that_cannot_be_stacked_is_measured_alone_and_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import torch\n"
+        "class Own(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(1, 1)\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return y if y.sum() > 0 else -y\n"
+    )
+    spec, splits = settings("net", epochs=2)
+    spec = replace(spec, model=f"{file}:Own", search={})
+    found, note = probe.measure(spec, splits, CPU, [1, 2, 4], PLENTY)
+    assert [one.size for one in found] == [1]
+    assert "data-dependent control flow" in note and "own.py:7" in note
+
+
+def test_the_typical_trial_has_the_middle_of_every_range() -> None:
+    spec, _ = settings("net")
+    spec = replace(
+        spec,
+        search={
+            "lr": Float(1e-4, 1.0, log=True),
+            "momentum": Float(0.0, 0.8),
+            "n_hidden": Int(4, 16, log=True),
+            "optimizer": Choice(("adam", "sgd")),
+        },
+        fixed={"weight_decay": 0.1},
+    )
+    found = probe.typical(spec)
+    assert found == {
+        "lr": pytest.approx(1e-2),
+        "momentum": 0.4,
+        "n_hidden": 8,
+        "optimizer": "adam",
+        "weight_decay": 0.1,
+    }

@@ -1,0 +1,112 @@
+"""Which cohort size is chosen from what was measured."""
+
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tuning.sizing import (
+    Measured,
+    Sizing,
+    choose,
+    from_workers,
+    mean,
+    most_useful,
+    wanted_sizes,
+    without_measuring,
+)
+
+
+def rates(*trials_per_s: float) -> list[Measured]:
+    """Measured at sizes 1, 2, 4, ..."""
+    return [
+        Measured(size=2**n, trials_per_s=rate, memory_bytes=1000 * 2**n)
+        for n, rate in enumerate(trials_per_s)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trials", "workers", "most"), [(1024, 2, 128), (32, 2, 4), (8, 2, 1), (7, 2, 1), (1, 1, 1), (100, 1, 25)]
+)
+def test_every_worker_has_four_cohorts_at_least(trials: int, workers: int, most: int) -> None:
+    assert most_useful(trials, workers) == most
+    sizes = wanted_sizes(trials, workers)
+    assert sizes[0] == 1 and most / 2 < sizes[-1] <= most
+    assert all(large == 2 * small for small, large in itertools.pairwise(sizes))
+
+
+@pytest.mark.parametrize(
+    ("found", "size"),
+    [
+        (rates(4, 3, 6, 11, 20, 40, 60, 80), 128),
+        (rates(4, 3, 6, 11, 20, 40, 76, 80), 64),
+        (rates(4, 3, 6, 11, 20, 40, 71, 80), 128),
+        (rates(4, 3, 3.5), 1),
+        (rates(4, 4.2, 4.3), 1),
+        (rates(4), 1),
+    ],
+)
+def test_the_smallest_size_that_is_nearly_as_fast_as_the_fastest_is_taken(
+    found: list[Measured], size: int
+) -> None:
+    assert choose(found, trials=10_000, workers=2)[0] == size
+
+
+def test_the_reason_names_the_gain_and_what_limits_it() -> None:
+    assert choose(rates(4, 3, 12), 32, 2) == (
+        4,
+        "3.0 times as many per second as one by one; larger ones would leave each of 2 workers fewer than 4",
+    )
+    assert choose(rates(4, 3, 12, 12), 10_000, 2) == (4, "3.0 times as many per second as one by one")
+    assert choose(rates(4, 3, 12), 10_000, 2, "8 trials would take 9.0 GB of the 2.0 GB of a worker")[1] == (
+        "3.0 times as many per second as one by one; 8 trials would take 9.0 GB of the 2.0 GB of a worker"
+    )
+    assert choose(rates(4, 3), 10_000, 2) == (1, "more at once are not faster here")
+    assert choose(rates(4), 10_000, 2, "trials train one by one, ...") == (1, "trials train one by one, ...")
+
+
+def test_what_is_asked_for_is_not_measured() -> None:
+    asked = without_measuring(16, 1000, 2)
+    assert asked is not None and (asked.size, asked.why) == (16, "as asked")
+    few = without_measuring("auto", 8, 2)
+    assert few is not None and few.size == 1
+    assert few.describe() == "each trial trains alone: 8 trials are fewer than 8 for each of 2 workers"
+    assert without_measuring("auto", 1000, 2) is None
+
+
+def test_workers_that_measured_at_the_same_time_are_averaged_over_the_sizes_that_all_tried() -> None:
+    found = mean([rates(4, 10, 20), rates(2, 6)])
+    assert [(one.size, one.trials_per_s) for one in found] == [(1, 3), (2, 8)]
+
+
+def test_what_workers_send_becomes_a_size_that_is_kept(tmp_path: Path) -> None:
+    sent = json.dumps(
+        {"device": "CPU of here", "measured": [asdict(one) for one in rates(1, 2, 8)], "note": ""}
+    )
+    found = from_workers([sent, sent], 1000, 2)
+    assert (found.size, found.device, found.asked[-1]) == (4, "CPU of here", 64)
+    assert found.describe() == "4 trials train together: 8.0 times as many per second as one by one"
+    found.keep(tmp_path / "cohort.json")
+    assert Sizing.load(tmp_path / "cohort.json") == found
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ([], "larger cohorts could not be measured (the workers died over it)"),
+        ([json.dumps({"error": "ValueError: no"})], "larger cohorts could not be measured (ValueError: no)"),
+    ],
+)
+def test_where_nothing_was_measured_trials_train_alone(sent: list[str], why: str) -> None:
+    found = from_workers(sent, 1000, 2)
+    assert (found.size, found.why) == (1, why)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}", '{"size": 4}'])
+def test_a_file_that_says_nothing_is_as_if_there_were_none(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "cohort.json"
+    if content is not None:
+        file.write_text(content)
+    assert Sizing.load(file) is None
