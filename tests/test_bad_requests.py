@@ -331,12 +331,12 @@ def test_a_name_that_is_taken_by_another_spec_is_refused_with_what_differs(
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--trials 64", "--cohort 8", "--max-failures 1", "--cpus-per-trial 0.5"]
+    "options", ["", "--trials 64", "--max-concurrent 1", "--max-failures 1", "--cpus-per-trial 0.5"]
 )
 def test_the_same_sweep_or_one_that_is_run_otherwise_is_not(
     demo: SweepSpec, options: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sweep", "net", "--name", "net-demo", *options.split(), "--dry-run"]) == 0
+    assert main(["sweep", "net", "--name", "net-demo", *options.split(), "--cohort", "8", "--dry-run"]) == 0
     assert str(demo.id) in capsys.readouterr().out
 
 

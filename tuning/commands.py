@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tuning import ledger, notation, paths
+from tuning import ledger, notation, paths, sizing
 from tuning.errors import RequestError, SweepError
 from tuning.options import requested
 from tuning.references import load_model, model_name
@@ -143,7 +143,10 @@ def _sweep_all(options: Namespace) -> Outcome:
     prefix = options.name or "all"
     wanted = [requested(options, model, f"{prefix}-{model}") for model in catalog.CATALOG]
     if options.dry_run:
-        outcomes = [_dry_run(spec) for spec in wanted]
+        from tuning.schedule import connection
+
+        with connection.connect(options.address):
+            outcomes = [_dry_run(spec) for spec in wanted]
         return (
             {"sweeps": [facts for facts, _, _ in outcomes]},
             "\n\n".join(text for _, text, _ in outcomes),
@@ -156,24 +159,32 @@ def _sweep_all(options: Namespace) -> Outcome:
 
 
 def _dry_run(spec: SweepSpec) -> Outcome:
+    """Check a request, and measure how many trials would train together; write nothing."""
     from tuning import plan
-    from tuning.schedule import resources
 
     planned = plan.prepare(spec)
-    node = resources.local_node()
-    size = resources.chosen(planned.spec.resources, [node])
+    from tuning.schedule import probing
+
+    kept = sizing.Sizing.load(planned.paths.sizing)
+    found = probing.lay_out(planned.spec, kept, lambda text: print(text, file=sys.stderr, flush=True))
     facts = {
         "spec": notation.to_plain_spec(planned.spec),
         "folder": str(planned.paths.folder),
         "parameters": planned.num_parameters,
         "training_rows": len(planned.splits.train),  # type: ignore[arg-type]
+        "workers": found.workers,
+        "resources": asdict(found.resources),
+        "cohort": found.sizing.size,
+        "sizing": asdict(found.sizing),
     }
-    if planned.spec.address is None:
-        facts |= {"workers": resources.num_workers(size, [node]), "resources": asdict(size)}
     lines = [notation.dump(planned.spec).rstrip(), "", f"folder      {facts['folder']}"]
     lines += [f"model       {planned.num_parameters:,} parameters, {facts['training_rows']:,} training rows"]
-    if "workers" in facts:
-        lines += [f"workers     {facts['workers']} (each cpus={size.cpus:g}, gpus={size.gpus:g})"]
+    size = found.resources
+    lines += [f"workers     {found.workers} (each cpus={size.cpus:g}, gpus={size.gpus or 0:g})"]
+    lines += [f"cohort      {found.sizing.describe()}"]
+    for one in found.sizing.measured:
+        rate, memory = f"{one.trials_per_s:.3g} trials/s", f"{one.memory_bytes / 1e6:.3g} MB"
+        lines.append(f"            {one.size:4} at once: {rate} per worker, {memory}")
     return facts, "\n".join(lines), 0
 
 

@@ -4,6 +4,7 @@ Members that differ in numbers only train as one stacked program; one that is al
 or cannot be stacked, trains by the solo engine.
 """
 
+import itertools
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from tuning.data import Splits
 from tuning.engine import grouping, solo
@@ -147,8 +149,9 @@ def _parts(
 ) -> tuple[dict[int, Part], list[str]]:
     """Stack what can be stacked; return the stack by trial number, and why others are not in one."""
     parts: dict[int, Part] = {}
-    notes: list[str] = []
-    for group in grouping.groups(trials, spec, splits, resume) if len(trials) > 1 else []:
+    groups = grouping.groups(trials, spec, splits, resume) if len(trials) > 1 else []
+    notes = _unlike(groups) if groups and all(len(group) == 1 for group in groups) else []
+    for group in groups:
         if len(group) > 1:
             together, models = zip(*group, strict=True)
             try:
@@ -160,6 +163,20 @@ def _parts(
             else:
                 parts |= {trial.number: stacked for trial in together}
     return parts, notes
+
+
+def _unlike(groups: Sequence[Sequence[tuple[TrialSpec, nn.Module]]]) -> list[str]:
+    """Return a note where all models differ in what no hyperparameter of theirs explains."""
+    for ((one, model),), ((other, other_model),) in itertools.pairwise(groups):
+        explained = {
+            key
+            for key in one.hyperparameters.keys() | other.hyperparameters.keys()
+            if key not in grouping.NUMBERS and one.hyperparameters.get(key) != other.hyperparameters.get(key)
+        }
+        found = grouping.difference(model, other_model)
+        if found is not None and not explained:
+            return [f"trials train one by one, they cannot be stacked: their models differ in {found}"]
+    return []
 
 
 def one_by_one(error: Exception) -> str:

@@ -20,6 +20,10 @@ OWN = set(vars(nn.Module()))
 """Attributes of every module: its tensors and submodules, compared apart, and hooks."""
 
 
+NUMBERS = ("lr", "momentum", "weight_decay", "alpha", "beta2", "dropout", "bn_momentum")
+"""Hyperparameters by which trials may differ within a stack."""
+
+
 def groups(
     trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, resume: Mapping[int, dict[str, Any]]
 ) -> list[list[tuple[TrialSpec, nn.Module]]]:
@@ -51,7 +55,7 @@ def by_structure(models: Sequence[nn.Module]) -> list[list[int]]:
     groups: list[list[int]] = []
     for index, model in enumerate(models):
         for group in groups:
-            if same_structure(models[group[0]], model):
+            if difference(models[group[0]], model) is None:
                 group.append(index)
                 break
         else:
@@ -59,26 +63,29 @@ def by_structure(models: Sequence[nn.Module]) -> list[list[int]]:
     return groups
 
 
-def same_structure(a: nn.Module, b: nn.Module) -> bool:
-    named_a, named_b = (list(model.named_modules(remove_duplicate=False)) for model in (a, b))
-    return len(named_a) == len(named_b) and all(
-        name_a == name_b and _same_module(module_a, module_b)
-        for (name_a, module_a), (name_b, module_b) in zip(named_a, named_b, strict=True)
-    )
+def difference(a: nn.Module, b: nn.Module) -> str | None:
+    """Return what keeps two models from being stacked: an attribute, a module; None if nothing does."""
+    named_a, named_b = (dict(model.named_modules(remove_duplicate=False)) for model in (a, b))
+    if list(named_a) != list(named_b):
+        return f"the modules of {type(a).__name__}"
+    for name, module in named_a.items():
+        if (found := _difference(module, named_b[name])) is not None:
+            return f"{type(module).__name__}{found}"
+    return None
 
 
-def _same_module(a: nn.Module, b: nn.Module) -> bool:
+def _difference(a: nn.Module, b: nn.Module) -> str | None:
     if type(a) is not type(b) or a.training != b.training or has_twin(a) != has_twin(b):
-        return False
-    tensors = (
-        (a._parameters, b._parameters),
-        (a._buffers, b._buffers),
-    )
-    return all(_same_tensors(of_a, of_b) for of_a, of_b in tensors) and _same(_own(a), _own(b))
-
-
-def _same_tensors(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(_kind(a[name]) == _kind(b[name]) for name in a)
+        return ""
+    for of_a, of_b in ((a._parameters, b._parameters), (a._buffers, b._buffers)):
+        if of_a.keys() != of_b.keys():
+            return ""
+        for name in of_a:
+            if _kind(of_a[name]) != _kind(of_b[name]):
+                return f".{name}"
+    own_a, own_b = _own(a), _own(b)
+    differing = (key for key in own_a.keys() | own_b.keys() if not _same(own_a.get(key), own_b.get(key)))
+    return next((f".{key}" for key in sorted(differing)), None)
 
 
 def _kind(tensor: Tensor | None) -> Any:
@@ -98,7 +105,7 @@ def _own(module: nn.Module) -> dict[str, Any]:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Compare plain data; what cannot be compared counts as different."""
+    """Compare values; objects that do not say when they are equal count as different."""
     if a is b:
         return True
     if type(a) is not type(b):
@@ -109,4 +116,8 @@ def _same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, Tensor):
         return a.dtype == b.dtype and torch.equal(a, b)
-    return isinstance(a, int | float | str | bytes | bool | complex | torch.dtype | torch.device) and a == b
+    kind: Any = type(a)
+    try:
+        return kind.__eq__ is not object.__eq__ and bool(a == b)
+    except Exception:  # whatever a comparison raises, arrays among them
+        return False

@@ -1,0 +1,161 @@
+"""Sweeps whose trials train together, from measuring how many to the records of each trial."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuning
+from tests import sweeps
+from tuning import ledger
+from tuning.cli import main
+
+NONE = tuning.EarlyStopping(kind="none")
+CPUS = tuning.Resources(cpus=1, gpus=0)
+
+
+def own(tmp_path: Path, forward: str, **changes: Any) -> tuning.SweepSpec:
+    """A sweep of a model of one's own, `Own`, with `size` for the trials of its stack (1 if it has none)."""
+    (tmp_path / "own.py").write_text(
+        "import os, pathlib, signal, time\n"
+        "import torch\n"
+        "class Own(torch.nn.Module):\n"
+        "    def __init__(self, folder=''):\n"
+        "        super().__init__()\n"
+        "        self.out, self.folder = torch.nn.Linear(1, 1), pathlib.Path(folder)\n"
+        "    def forward(self, x):\n"
+        "        y = self.out(x)\n"
+        "        inside, functorch = self.out.weight, torch._C._functorch\n"
+        "        is_stacked = functorch.is_batchedtensor(inside)\n"
+        "        size = functorch.get_unwrapped(inside).shape[0] if is_stacked else 1\n"
+        f"{forward}"
+        "        return y\n"
+    )
+    settings: dict[str, Any] = {
+        "name": "own",
+        "data": "noisy_square",
+        "epochs": 3,
+        "batch_size": 80,
+        "search": {"lr": tuning.Float(0.01, 0.1)},
+        "fixed": {"folder": str(tmp_path)},
+        "early_stopping": NONE,
+        "resources": CPUS,
+        "max_concurrent": 1,
+    }
+    return tuning.SweepSpec(model=f"{tmp_path}/own.py:Own", **{**settings, **changes})
+
+
+def widths(ledgers: sweeps.Ledgers) -> list[int]:
+    """Return the width of the stack in which each trial trained last."""
+    return [int(run.data.tags["tuning.stack"].split()[-1]) for _, run in sorted(ledgers.children.items())]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tuple[tuning.SweepResult, Path]:
+    """A sweep whose cohort size was measured, at which the tests below look."""
+    home = tmp_path_factory.mktemp("home")
+    spec = tuning.SweepSpec(
+        model="net", trials=48, epochs=9, max_concurrent=1, resources=CPUS, home=str(home)
+    )
+    return tuning.sweep(spec), home
+
+
+def test_study_mlflow_and_checkpoints_agree_of_trials_that_trained_together(
+    measured: tuple[tuning.SweepResult, Path],
+) -> None:
+    result, home = measured
+    ledgers = sweeps.read("net", home)
+    sweeps.assert_they_agree(result, ledgers)
+    states = [trial.state.value for trial in result.trials]
+    assert len(states) == 48 and states.count("pruned") > 10 and states.count("completed") > 4
+    for number in (0, result.best.number if result.best else 0):
+        content, metrics = sweeps.remeasured(ledgers.checkpoints[number])
+        assert metrics["val_loss"] == pytest.approx(content["value"], rel=1e-5)
+        assert result.trials[number].value == content["value"]
+    assert max(widths(ledgers)) > 1
+
+
+def test_the_size_was_measured_and_is_kept_and_shown(
+    measured: tuple[tuning.SweepResult, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, home = measured
+    kept = json.loads((home / "net" / "cohort.json").read_text())
+    assert [one["size"] for one in kept["measured"]] == [1, 2, 4, 8] and kept["size"] > 1
+    assert ledger.open_sweep("net", str(home)).cohort_size == kept["size"]
+    again = ["sweep", "net", "--trials", "48", "--epochs", "9", "--max-concurrent", "1", "--home", str(home)]
+    assert main([*again, "--cpus-per-trial", "1", "--gpus-per-trial", "0", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert f"cohort      {kept['size']} trials train together: {kept['why']}" in said.out
+    assert "8 at once:" in said.out and "measuring" not in said.err
+
+
+def test_where_each_trial_trained_can_be_looked_up(measured: tuple[tuning.SweepResult, Path]) -> None:
+    result, home = measured
+    ledgers = sweeps.read("net", home)
+    by_cohort: dict[str, list[int]] = {}
+    for trial in result.trials:
+        stacks = ledgers.study.trials[trial.number].user_attrs["stacks"]
+        assert stacks[0][0] == 1 and all(slot < width for _, slot, width in stacks)
+        assert ledgers.children[trial.number].data.tags["tuning.cohort"] == trial.cohort
+        by_cohort.setdefault(str(trial.cohort), []).append(stacks[-1][1])
+    assert all(sorted(slots) == sorted(set(slots)) for slots in by_cohort.values()), "no slot is taken twice"
+
+
+def test_a_model_that_cannot_be_stacked_is_swept_all_the_same_and_the_user_is_told_once(
+    home: Path, ray_cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = own(tmp_path, "        if y.sum() > 1e9: y = -y\n", trials=6, cohort=3)
+    result = tuning.sweep(spec)
+    assert result.states == {"completed": 6}
+    said = [line for line in capfd.readouterr().err.splitlines() if "one by one" in line]
+    assert len(said) == 1 and "data-dependent control flow" in said[0] and "own.py:12" in said[0]
+    ledgers = sweeps.read("own", home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert widths(ledgers) == [1] * 6
+
+
+def test_a_cohort_that_runs_out_of_memory_is_halved_and_no_trial_is_lost(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    forward = (
+        "        if size > 2:\n"
+        "            (self.folder / f'tried-{size}').touch()\n"
+        "            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 1 TiB')\n"
+    )
+    result = tuning.sweep(own(tmp_path, forward, trials=12, cohort=8))
+    assert {file.name for file in tmp_path.glob("tried-*")} == {"tried-8", "tried-4"}
+    assert result.states == {"completed": 12}
+    ledgers = sweeps.read("own", home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert set(widths(ledgers)) == {2}
+
+
+def test_a_single_trial_that_runs_out_of_memory_fails_with_that_cause(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    forward = "        if len(x) > 4: raise torch.OutOfMemoryError('CUDA out of memory')\n"
+    result = tuning.sweep(own(tmp_path, forward, trials=1))
+    assert result.states == {"failed": 1}
+    cause = sweeps.read("own", home).children[0].data.tags["tuning.cause"]
+    assert "OutOfMemoryError: CUDA out of memory" in cause
+
+
+def test_a_cohort_whose_worker_was_killed_comes_to_the_same_values(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    kill = (
+        "        if self.training and torch.is_grad_enabled() and len(x) > 4:\n"
+        "            time.sleep(0.2)\n"
+        "            self.steps = getattr(self, 'steps', 0) + 1\n"
+        "            if self.steps == 2 and not (self.folder / 'killed').exists():\n"
+        "                (self.folder / 'killed').touch()\n"
+        "                os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (tmp_path / "killed").touch()
+    alone = tuning.sweep(own(tmp_path, kill, name="alone", trials=4, cohort=4))
+    (tmp_path / "killed").unlink()
+    killed = tuning.sweep(own(tmp_path, kill, name="killed", trials=4, cohort=4))
+    assert (tmp_path / "killed").exists(), "the kill must have happened"
+    assert [trial.values for trial in killed.trials] == [trial.values for trial in alone.trials]
+    sweeps.assert_they_agree(killed, sweeps.read("killed", home))
