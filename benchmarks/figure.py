@@ -1,0 +1,30 @@
+"""Figures of results, as SVG."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "tuning"  # ids that stay the same
+import matplotlib.pyplot as plt
+
+
+def speedups(found: Mapping[str, Mapping[int, float]], file: Path) -> None:
+    """Draw by how much a cohort is faster than its trials one after the other, against its size."""
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for model, by_size in found.items():
+        sizes = sorted(by_size)
+        axes.plot(sizes, [by_size[size] for size in sizes], marker="o", label=model)
+    axes.axhline(1, color="gray", linewidth=0.8, linestyle="--")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    ticks = sorted({size for by_size in found.values() for size in by_size})
+    axes.set_xticks(ticks, [str(size) for size in ticks])
+    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+    axes.set_xlabel("trials in a cohort")
+    axes.set_ylabel("trials per second, one by one = 1")
+    axes.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    plt.close(figure)
