@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "tuning"  # ids that stay the same
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 
 def speedups(found: Mapping[str, Mapping[int, float]], file: Path) -> None:
     """Draw by how much a cohort is faster than its trials one after the other, against its size."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    drawn = Figure(figsize=(7, 4))
+    axes = drawn.subplots()
     for model, by_size in found.items():
         sizes = sorted(by_size)
         axes.plot(sizes, [by_size[size] for size in sizes], marker="o", label=model)
@@ -25,6 +23,6 @@ def speedups(found: Mapping[str, Mapping[int, float]], file: Path) -> None:
     axes.set_xlabel("trials in a cohort")
     axes.set_ylabel("trials per second, one by one = 1")
     axes.legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    drawn.tight_layout()
+    with matplotlib.rc_context({"svg.hashsalt": "tuning"}):  # ids that stay the same
+        drawn.savefig(file, metadata={"Date": None})

@@ -1,10 +1,11 @@
 """What a result was measured on: machine, versions, commit, date."""
 
+import contextlib
 import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,17 @@ def describe(command: str) -> dict[str, Any]:
             "load_before": round(os.getloadavg()[0], 2),
             "system": platform.platform(),
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that are installed: a machine for the engine alone has torch."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _first(path: str, key: str) -> str | None:
