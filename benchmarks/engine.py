@@ -37,6 +37,9 @@ MODES = ("serial", "processes", "cohort")
 SECONDS = 0.5
 """Time that each measurement takes, at least, after a first step."""
 
+LONGEST_S = 1.0
+"""A step that takes longer is the largest that is measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
