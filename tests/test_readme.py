@@ -41,4 +41,15 @@ def test_every_command_and_option_it_names_exists() -> None:
     assert commands is not None
     assert set(re.findall(r"`tuning ([a-z]+)", README)) <= set(commands)
     options = {name for command in commands.values() for name in command._option_string_actions}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= options
+    text = re.sub(r"`python -m [^`]*`", "", README)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options
+
+
+def test_the_benchmarks_it_names_can_be_run() -> None:
+    from benchmarks import __main__, engine
+
+    named = re.findall(r"`python -m (benchmarks[.a-z]*) ([^`]*)`", README)
+    assert len(named) > 1
+    parsers = {"benchmarks": __main__._parser(), "benchmarks.engine": engine._parser()}
+    for module, arguments in named:
+        parsers[module].parse_args(arguments.split())
