@@ -13,7 +13,7 @@ import torch
 from tuning import paths, storage
 from tuning.data import Splits
 from tuning.engine.solo import Training, model_arguments
-from tuning.engine.stacked import member
+from tuning.engine.stacked import members
 from tuning.errors import CheckpointError
 from tuning.records import State, TrialSpec
 from tuning.spec import SweepSpec
@@ -97,16 +97,10 @@ def load_resume(path: str, numbers: Collection[int] | None = None) -> dict[int, 
         FileNotFoundError: when there is no such file.
         CheckpointError: when it is torn or of another format.
     """
-    members = []
+    found: list[dict[str, Any]] = []
     for state in decode(storage.read(path), path)["states"]:
-        if "single" in state:
-            members.append(state["single"])
-        else:
-            rows = enumerate(state["stack"]["trials"])
-            members += [
-                member(state["stack"], i) for i, number in rows if numbers is None or number in numbers
-            ]
-    return {found["trial"]: found for found in members if numbers is None or found["trial"] in numbers}
+        found += [state["single"]] if "single" in state else members(state["stack"], numbers)
+    return {one["trial"]: one for one in found if numbers is None or one["trial"] in numbers}
 
 
 def load(path: str) -> dict[str, Any]:

@@ -92,11 +92,11 @@ class Layout:
 
     def state_dict(self, rows: Rows, row: int) -> dict[str, Tensor]:
         """Return a copy of one model's `state_dict`."""
-        one = {dtype: found[row : row + 1].clone() for dtype, found in rows.items()}
-        return {
-            key: _view(one[self.places[name].dtype], self.places[name])[0].clone()
-            for key, name in self.keys.items()
-        }
+        state = {}
+        for key, name in self.keys.items():
+            place = self.places[name]
+            state[key] = rows[place.dtype][row, place.start : place.end].view(place.shape).clone()
+        return state
 
     def write(self, rows: Rows, row: int, state_dict: Mapping[str, Tensor]) -> None:
         """Put a `state_dict` into its row."""
@@ -115,7 +115,11 @@ class Layout:
             return {}
         found: dict[int, dict[str, Tensor]] = {}
         for name, index in self.trained.items():
-            parts = {key: _view(rows, self.places[name])[row].clone() for key, rows in state.items()}
+            place = self.places[name]
+            parts = {
+                key: rows[row, place.start : place.end].view(place.shape).clone()
+                for key, rows in state.items()
+            }
             found[index] = {"step": torch.tensor(float(steps)), **parts}
         return found
 

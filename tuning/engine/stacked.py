@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuning.data import Splits
 from tuning.engine.batches import Batches, augmented
@@ -126,28 +126,30 @@ class StackedTraining:
 
     def training(self, number: int) -> Training:
         """Return a copy of one member's state."""
-        return Training(**member(self.to_plain([number])["stack"], 0))
+        return Training(**_member(self._stack.layout, self._live(), self.numbers.index(number)))
 
     def to_plain(self, numbers: Sequence[int]) -> Plain:
         """Return the states of these members; where it is all of them, their tensors are live."""
+        live = self._live()
         chosen = [row for row, number in enumerate(self.numbers) if number in numbers]
-        every = len(chosen) == len(self.numbers)
+        if len(chosen) < len(self.numbers):
+            for key in ("trials", "histories", "best_epochs"):
+                live[key] = [live[key][row] for row in chosen]
+            for key in ("model", "best", "optimizer"):
+                live[key] = {name: rows[chosen] for name, rows in live[key].items()}
+        return {"stack": {**live, "layout": self._stack.layout.to_plain()}}
 
-        def rows(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {key: value if every else value[chosen] for key, value in found.items()}
-
-        plain = {
-            "trials": [self.numbers[row] for row in chosen],
+    def _live(self) -> Plain:
+        return {
+            "trials": list(self.numbers),
             "epoch": self.epoch,
-            "histories": [self._histories[row] for row in chosen],
-            "best_epochs": [self._best_epochs[row] for row in chosen],
-            "layout": self._stack.layout.to_plain(),
-            "model": rows(self._stack.rows),
-            "best": rows(self._best),
-            "optimizer": rows(self._stack.optimizer.state),
+            "histories": self._histories,
+            "best_epochs": self._best_epochs,
+            "model": self._stack.rows,
+            "best": self._best,
+            "optimizer": self._stack.optimizer.state,
             "steps": self._stack.optimizer.steps,
         }
-        return {"stack": plain}
 
     def _load(self, members: Sequence[Training]) -> None:
         """Take over the states of members that were trained before, in whatever engine."""
@@ -161,17 +163,22 @@ class StackedTraining:
                 self._stack.layout.write(self._best, row, found.best["state_dict"])
 
 
-def member(stacked: Plain, row: int) -> dict[str, Any]:
-    """Return one member's state out of a stack's, as `Training` takes it; its tensors are copies."""
+def members(stacked: Plain, numbers: Collection[int] | None) -> list[dict[str, Any]]:
+    """Return members' states out of a stack's, as `Training` takes them; of these trials, or of all."""
     layout = Layout.from_plain(stacked["layout"])
+    rows = [row for row, trial in enumerate(stacked["trials"]) if numbers is None or trial in numbers]
+    return [_member(layout, stacked, row) for row in rows]
+
+
+def _member(layout: Layout, stacked: Plain, row: int) -> dict[str, Any]:
+    """Return one member's state; its tensors are copies."""
     epoch = stacked["best_epochs"][row]
+    best = None if epoch is None else {"epoch": epoch, "state_dict": layout.state_dict(stacked["best"], row)}
     return {
         "trial": stacked["trials"][row],
         "epoch": stacked["epoch"],
         "model": layout.state_dict(stacked["model"], row),
         "optimizer": layout.optimizer_state(stacked["optimizer"], row, stacked["steps"]),
         "history": stacked["histories"][row],
-        "best": None
-        if epoch is None
-        else {"epoch": epoch, "state_dict": layout.state_dict(stacked["best"], row)},
+        "best": best,
     }
