@@ -1,5 +1,6 @@
 """Whether competitors trained the same: a quick one that trained less would be no better."""
 
+import math
 from collections.abc import Mapping
 from statistics import median
 
@@ -21,6 +22,7 @@ def difference(one: Measured, other: Measured) -> float:
         median(
             abs(a - b) / max(abs(a), abs(b))
             for a, b in zip(one.finals[key][:both], other.finals[key][:both], strict=True)
+            if math.isfinite(a) and math.isfinite(b)
         )
         for key in LOSSES
     )

@@ -51,12 +51,13 @@ class Witness:
 
 
 def check(result: tuning.SweepResult, job: Job) -> None:
-    """Refuse a sweep whose study does not hold every configuration, under its number and completed."""
+    """Refuse a sweep whose study does not hold every configuration, under its number, trained to its end."""
     for number, (configuration, trial) in enumerate(zip(job.configurations, result.trials, strict=True)):
         hyperparameters = {key: trial.hyperparameters[key] for key in configuration}
-        if job.index(hyperparameters) != number or trial.state is not tuning.State.COMPLETED:
+        states = (tuning.State.COMPLETED, tuning.State.DIVERGED)
+        if job.index(hyperparameters) != number or trial.state not in states:
             raise trace.BenchmarkError(f"Trial {number} is {trial.state}, with {trial.hyperparameters}.")
-        if sorted(trial.values) != list(range(1, job.epochs + 1)):
+        if trial.state is tuning.State.COMPLETED and sorted(trial.values) != list(range(1, job.epochs + 1)):
             raise trace.BenchmarkError(f"Trial {number} has values at epochs {sorted(trial.values)}.")
 
 

@@ -1,5 +1,6 @@
 """Results as Markdown tables and as plain data for JSON; pure."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from statistics import median
@@ -25,7 +26,7 @@ RACE_NOTES = (
     "probe of cohort sizes, before the first epoch, counts as start-up.",
     "All start from the same weights and take the same rows in the same order; dropout masks differ (ours "
     "against the others'). differs: final losses against bare, median over the trials; each configuration "
-    "was trained for each epoch, once, to finite losses, else there is no result.",
+    "was trained for each epoch, once, or until it diverged, which 1 % may, else there is no result.",
     "textbook: Tuner + OptunaSearch + MLflowLoggerCallback over SQLite, defaults otherwise, no checkpoints. "
     "optuna_pool: ask and tell over SQLite, a process pool. bare: a process pool, nothing recorded.",
 )
@@ -35,6 +36,10 @@ COMMAND_NOTES = (
     "Ray starts while torch is imported and the request is checked, so milestones overlap in what they "
     "wait for. The first report comes after the first epochs of a trial and their way to the driver.",
 )
+
+
+MOST_LISTED = 64
+"""Trials whose final metrics, and configurations, stand in the JSON."""
 
 
 def spread(values: Iterable[float], form: str = ".1f") -> str:
@@ -52,7 +57,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def race_plain(race: Race, job: Job, rounds: Sequence[Round]) -> dict[str, Any]:
     return {
         "title": race.title,
-        "job": asdict(job),
+        "job": {**asdict(job), "configurations": job.configurations[:MOST_LISTED]},
         "rounds": [{name: _measured_plain(one) for name, one in measured.items()} for measured in rounds],
         "targets": [
             {
@@ -68,8 +73,11 @@ def race_plain(race: Race, job: Job, rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _measured_plain(one: Measured) -> dict[str, Any]:
+    plain = asdict(one)
+    if one.num_trials > MOST_LISTED:
+        del plain["finals"]
     return {
-        **asdict(one),
+        **plain,
         "whole_s": one.whole_s,
         "trials_per_s": one.trials_per_s,
         "all_in_per_s": one.all_in_per_s,
@@ -130,7 +138,7 @@ def _cells(runs: Sequence[Measured]) -> tuple[str, ...]:
 
 
 def _quality(name: str, job: Job, rounds: Sequence[Round]) -> tuple[str, str]:
-    finals = [median(measured[name].finals[job.metric]) for measured in rounds]
+    finals = [median(filter(math.isfinite, measured[name].finals[job.metric])) for measured in rounds]
     differences = [fairness.difference(measured[name], measured["bare"]) for measured in rounds]
     return f"{median(finals):.4g}", f"{median(differences):.1%}"
 
