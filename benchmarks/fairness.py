@@ -28,12 +28,14 @@ def difference(one: Measured, other: Measured) -> float:
     )
 
 
-def check_same_training(measured: Mapping[str, Measured], reference: str) -> None:
+def check_same_training(
+    measured: Mapping[str, Measured], reference: str, most: float = MOST_DIFFERENT
+) -> None:
     """Refuse a round in which somebody's trials ended elsewhere than those of `reference`."""
     for name, one in measured.items():
         found = difference(one, measured[reference])
-        if found > MOST_DIFFERENT:
+        if found > most:
             raise BenchmarkError(
-                f"Final losses of {name} and {reference} may differ by {MOST_DIFFERENT:.0%} in the median "
+                f"Final losses of {name} and {reference} may differ by {most:.0%} in the median "
                 f"over the trials, but differ by {found:.0%}: they did not train the same."
             )

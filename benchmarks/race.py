@@ -45,6 +45,8 @@ class Race:
     trials: int
     epochs: int
     targets: tuple[Target, ...]
+    most_different: float = fairness.MOST_DIFFERENT
+    """By which share final losses may differ from bare's, in the median over the trials."""
     entered: Mapping[str, int | None] = field(default_factory=lambda: dict.fromkeys(COMPETITORS))
     """Competitors, each with the number of trials that it runs, the first ones; None: all."""
 
@@ -114,8 +116,10 @@ RACES = {
     ),
     "net": _against_bare("net", trials=512, epochs=60, least=3, title="512 trials of the regression net"),
     "rnn": _against_bare("rnn", trials=512, epochs=5, least=3, title="512 trials of the RNN regressor"),
-    "dropout_net": _against_bare(
-        "dropout_net", trials=512, epochs=100, least=2, title="512 trials of the dropout net"
+    # Which units were dropped moves the losses of a net that overfits twenty points by a quarter.
+    "dropout_net": replace(
+        _against_bare("dropout_net", trials=512, epochs=100, least=2, title="512 trials of the dropout net"),
+        most_different=0.4,
     ),
     "cnn_all_in": _against_bare(
         "cnn", trials=32, epochs=3, least=0.95, title="32 trials of the CNN on mnist5k"
@@ -155,7 +159,7 @@ def run_round(race: Race, job: Job, say: Callable[[str], None]) -> Round:
     for name, trials in race.entered.items():
         say(f"  {name} ...")
         measured[name] = _run(name, replace(job, configurations=job.configurations[:trials]))
-    fairness.check_same_training(measured, "bare")
+    fairness.check_same_training(measured, "bare", race.most_different)
     return measured
 
 
