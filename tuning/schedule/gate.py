@@ -10,8 +10,16 @@ class Gate:
 
     def __init__(self) -> None:
         self._ready: set[str] = set()
+        self._is_open = False
 
     def ready(self, worker: str) -> int:
         """Note that a worker is up; return how many are."""
         self._ready.add(worker)
         return len(self._ready)
+
+    def open(self) -> None:
+        """Let those go on that wait with what they have measured."""
+        self._is_open = True
+
+    def is_open(self) -> bool:
+        return self._is_open

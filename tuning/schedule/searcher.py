@@ -58,14 +58,21 @@ class CohortSearcher(Searcher):
         if self._probing is not None and not self._probing.is_done:
             return self._probing.suggest(trial_id)
         if len(self._cohorts) >= self._max_concurrent:
-            return None
+            return self._no_more()
         with self._kept():
             cohort = self._dispatcher.next_cohort()
             if cohort is None:
-                return None
+                return self._no_more()
             self._cohorts[trial_id] = cohort.id
+            if len(self._cohorts) >= self._max_concurrent:
+                self._no_more()
             return {"cohort": cohort.to_json()}
         return Searcher.FINISHED
+
+    def _no_more(self) -> None:
+        """All cohorts that may wait do: the workers that have measured may take them."""
+        if self._probing is not None:
+            self._probing.release()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if KEY not in result:
@@ -73,7 +80,7 @@ class CohortSearcher(Searcher):
         with self._kept():
             message = decode(result[KEY])
             if message.probe is not None and self._probing is not None:
-                self._probing.found[trial_id] = message.probe
+                self._probing.measured(trial_id, message.probe)
                 return
             self._listener(message)
             self._dispatcher.report(message.reports)
@@ -132,6 +139,12 @@ class Probing:
         self._on_measured = on_measured
         self._running: set[str] = set()
         """Tune's trial ids."""
+        self.release: Callable[[], None] = lambda: None
+        """Lets the workers go that have measured; to be set."""
+
+    def measured(self, trial_id: str, found: str) -> None:
+        self.found[trial_id] = found
+        self._settle()
 
     def suggest(self, trial_id: str) -> Any:
         if not self._left:
@@ -145,10 +158,14 @@ class Probing:
         if trial_id not in self._running:
             return False
         self._running.discard(trial_id)
-        if not self._running and not self._left:
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Once every worker has measured or died over it, say what was found."""
+        if not self.is_done and not self._left and self._running <= self.found.keys():
             self.is_done = True
             self._on_measured(list(self.found.values()))
-        return True
 
 
 class StopWhenHalted(FIFOScheduler):
@@ -190,6 +207,9 @@ def run(
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
+    if probing is not None:
+        released: list[Any] = []
+        probing.release = lambda: None if released else released.append(gate.open.remote())  # type: ignore[attr-defined]
     searcher = CohortSearcher(dispatcher, workers, listener, probing)
     trainable = tune.with_resources(
         partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),

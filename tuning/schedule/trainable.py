@@ -58,6 +58,7 @@ def run_cohort(
             )
         if task is None:
             _send(Message(probe=measure(spec, splits, device, config["sizes"], workers)))
+            _wait_for_cohorts(gate)
         else:
             _train(task, spec, splits, folder, device)
     except Exception as error:
@@ -196,6 +197,14 @@ def _pass_gate(gate: Any, workers: int) -> None:
     me = f"{socket.gethostname()}/{os.getpid()}"
     with contextlib.suppress(RayError):  # the gate died with its node: go on without
         while ray.get(gate.ready.remote(me)) < workers and time.monotonic() < end_s:
+            time.sleep(0.02)
+
+
+def _wait_for_cohorts(gate: Any) -> None:
+    """Hold this worker until there is a cohort for it: Tune ends all but one of those that are free."""
+    end_s = time.monotonic() + GATE_TIMEOUT_S
+    with contextlib.suppress(RayError):
+        while not ray.get(gate.is_open.remote()) and time.monotonic() < end_s:
             time.sleep(0.02)
 
 
