@@ -46,6 +46,7 @@ LEVELS = {
     "doctor": 4,
     "drive": 4,
     "ledger": 4,
+    "listener": 4,
     "options": 4,
     "plan": 4,
     "report": 4,

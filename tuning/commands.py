@@ -163,10 +163,10 @@ def _dry_run(spec: SweepSpec) -> Outcome:
     from tuning import plan
 
     planned = plan.prepare(spec)
-    from tuning.schedule import probing
+    from tuning.schedule import layout
 
     kept = sizing.Sizing.load(planned.paths.sizing)
-    found = probing.lay_out(planned.spec, kept, lambda text: print(text, file=sys.stderr, flush=True))
+    found = layout.lay_out(planned.spec, kept, lambda text: print(text, file=sys.stderr, flush=True))
     facts = {
         "spec": notation.to_plain_spec(planned.spec),
         "folder": str(planned.paths.folder),

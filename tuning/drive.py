@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError, SweepError
 from tuning.interrupt import Interrupt
+from tuning.listener import Listener
 from tuning.plan import Plan
 from tuning.records import State, TrialRecord
 from tuning.references import is_callable_reference
@@ -22,9 +24,7 @@ from tuning.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     from tuning.schedule.connection import Node
-    from tuning.schedule.messages import Message
-    from tuning.schedule.searcher import Probing
-
+    from tuning.schedule.probing import Probe
 
 INTERRUPTED = "interrupted"
 
@@ -34,7 +34,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
     where = planned.paths
     if planned.spec.tracking_uri:
         client.check(planned.spec.tracking_uri)
-    size, most = _sized(planned.spec, cluster)
+    size, most = _share(planned.spec, cluster)
     _make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
         planned = replace(planned, spec=replace(_settle(planned.spec, where), resources=size))
@@ -69,7 +69,7 @@ def _carry_on(
     folder = planned.paths.storage(spec.storage, str(spec.id))
     uri = spec.tracking_uri or client.default_uri(planned.paths.home)
     tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
-    dispatcher = Dispatcher(spec, study, folder, [tracker, progress])
+    dispatcher = Dispatcher(spec, study, folder, [tracker, progress], workers=most_workers)
 
     def halt() -> None:
         dispatcher.halted = INTERRUPTED
@@ -89,8 +89,8 @@ def _carry_on(
                 cluster.result()
                 clock.mark("Ray up")
                 progress.phase("starting workers")
-                workers = min(most_workers, spec.trials - study.num_ended())
-                _schedule(planned, dispatcher, folder, workers, tracker, progress, clock, interrupt)
+                listener = Listener(study, tracker, progress.say, clock)
+                _schedule(planned, dispatcher, listener, interrupt, progress.say)
             progress.phase("saving")
             unfinished.save_best(study, folder, planned.splits)
             for number in study.unfinished():
@@ -112,15 +112,13 @@ def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher
     return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
 
 
-def _sized(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, int]:
+def _share(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, int]:
     """Return a worker's share of the cluster, and how many workers there may be."""
     from tuning.schedule import resources
 
     # A local cluster is still on its way up, but what it will have is known.
     nodes = cluster.result() if spec.address or cluster.done() else [resources.local_node()]
-    size = resources.chosen(spec.resources, nodes)
-    workers = resources.num_workers(size, nodes)
-    return size, min(workers, spec.max_concurrent or workers)
+    return resources.share(spec, nodes)
 
 
 def _make_home(where: paths.SweepPaths) -> None:
@@ -167,46 +165,24 @@ def _open_study(planned: Plan) -> Study:
 def _schedule(
     planned: Plan,
     dispatcher: Dispatcher,
-    folder: str,
-    workers: int,
-    tracker: Tracker,
-    progress: screen.Progress,
-    clock: Clock,
+    listener: Listener,
     interrupt: Interrupt,
+    say: Callable[[str], None],
 ) -> None:
     """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
     from tuning.schedule import searcher
 
-    said: set[str] = set()
-    known: dict[int, str] = {}
-
-    def listener(message: "Message") -> None:
-        if "first report" not in clock.marks:
-            clock.mark("workers up", at=message.worker["up_at"])
-            clock.mark("first report")
-            tracker.start()  # not before: importing mlflow would take the cores from the workers' start
-        for note in set(message.notes) - said:
-            said.add(note)
-            progress.say(note)
-        places = [place for place in message.places() if known.get(place.trial) != place.cohort]
-        known.update((place.trial, place.cohort) for place in places)
-        for place in places:
-            tracker.placed(place, message.worker["gpus"])
-        dispatcher.study.set_places(places)
-
-    fingerprint = planned.splits.fingerprint
-    dispatcher.workers = workers
-    probing = _sized_cohorts(planned, dispatcher, workers, progress)
+    workers = min(dispatcher.workers, planned.spec.trials - dispatcher.study.num_ended())
     try:
         with interrupt.at_once():
             searcher.run(
                 planned.spec,
                 dispatcher,
-                folder,
-                fingerprint,
+                dispatcher.folder,
+                planned.splits.fingerprint,
                 workers=workers,
                 listener=listener,
-                probing=probing,
+                probe=_settle_size(planned, dispatcher, workers, say),
             )
     except KeyboardInterrupt:
         dispatcher.halted = INTERRUPTED
@@ -214,30 +190,25 @@ def _schedule(
         dispatcher.halted = str(error)
 
 
-def _sized_cohorts(
-    planned: Plan, dispatcher: Dispatcher, workers: int, progress: screen.Progress
-) -> "Probing | None":
+def _settle_size(
+    planned: Plan, dispatcher: Dispatcher, workers: int, say: Callable[[str], None]
+) -> "Probe | None":
     """Give the dispatcher its cohort size, or return what will measure it."""
-    from tuning.schedule.searcher import Probing
+    from tuning.schedule.probing import Probe
 
-    spec, file = planned.spec, planned.paths.sizing
-    left = spec.trials - dispatcher.study.num_ended()
-    asked = sizing.wanted_sizes(left, workers)
+    file, left = planned.paths.sizing, planned.spec.trials - dispatcher.study.num_ended()
 
     def settle(found: sizing.Sizing) -> None:
         dispatcher.size = found.size
         found.keep(file)
-        progress.say(found.describe())
+        say(found.describe())
 
-    def measured(found: list[str]) -> None:
-        settle(sizing.from_workers(found, left, workers))
-
-    known = sizing.without_measuring(spec.cohort, left, workers)
-    kept = sizing.Sizing.load(file)
-    if known is None and kept is not None and kept.asked == asked:
-        known = kept
+    known = sizing.without_measuring(planned.spec.cohort, left, workers, sizing.Sizing.load(file))
     if known is None:
-        return Probing(asked, workers, measured)
+        return Probe(
+            sizing.wanted_sizes(left, workers),
+            lambda found: settle(sizing.from_workers(found, left, workers)),
+        )
     settle(known)
     return None
 

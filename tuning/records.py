@@ -128,6 +128,13 @@ class TrialRecord:
         return replace(self, state=State.INTERRUPTED) if self.state is State.RUNNING else self
 
 
+def improves(value: float, best: float | None, mode: Mode | None) -> bool:
+    """Whether a finite value is better than the best so far, if there is one; an equal one is not."""
+    if not math.isfinite(value) or best is None:
+        return math.isfinite(value)
+    return value < best if mode == "min" else value > best
+
+
 def best_epoch(values: Mapping[int, float], mode: Mode) -> int | None:
     """Return the epoch of the best finite value, the earlier one of equals; None if there is none."""
     finite = {epoch: value for epoch, value in values.items() if math.isfinite(value)}

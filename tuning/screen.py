@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec
+from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec, improves
 from tuning.spec import SweepSpec
 
 PLAIN_INTERVAL_S = 10.0
@@ -62,7 +62,7 @@ class Progress:
         self._best: tuple[float, int, int] | None = None
         """(value, trial, epoch)"""
         for trial in trials:
-            if trial.value is not None and trial.epoch is not None and self._is_better(trial.value):
+            if trial.value is not None and trial.epoch is not None and self._improves(trial.value):
                 self._best = (trial.value, trial.number, trial.epoch)
         self._start_s = time.monotonic()
         self._first_s: float | None = None
@@ -124,7 +124,7 @@ class Progress:
         self._phase = ""
         self._first_s = self._first_s or time.monotonic()
         value = report.metrics[str(self._spec.metric)]
-        if report.state is State.RUNNING and self._is_better(value):
+        if report.state is State.RUNNING and self._improves(value):
             self._best = (value, report.trial, report.epoch)
         self._print_now_and_then()
 
@@ -148,10 +148,8 @@ class Progress:
             shown.add_row(line)
         return shown
 
-    def _is_better(self, value: float) -> bool:
-        if self._best is None:
-            return True
-        return value < self._best[0] if self._spec.mode == "min" else value > self._best[0]
+    def _improves(self, value: float) -> bool:
+        return improves(value, self._best and self._best[0], self._spec.mode)
 
     def _num_ended(self) -> int:
         return sum(self._counts[state] for state in State if state.has_ended)

@@ -72,14 +72,23 @@ def wanted_sizes(trials: int, workers: int) -> tuple[int, ...]:
     return tuple(size for size in SIZES if size <= most_useful(trials, workers))
 
 
-def without_measuring(cohort: int | Literal["auto"], trials: int, workers: int) -> Sizing | None:
-    """Return the size where there is nothing to measure; None where there is."""
+def without_measuring(
+    cohort: int | Literal["auto"], trials: int, workers: int, kept: Sizing | None = None
+) -> Sizing | None:
+    """Return the size where there is nothing to measure; None where there is.
+
+    Args:
+        kept: what was measured before, which serves again as long as the same sizes are in question.
+    """
     if cohort != "auto":
         return Sizing(size=cohort, why="as asked", device="")
-    if most_useful(trials, workers) > 1:
+    asked = wanted_sizes(trials, workers)
+    if kept is not None and kept.asked == asked:
+        return kept
+    if len(asked) > 1:
         return None
     each = f"{trials} trials are fewer than {2 * ROUNDS} for each of {workers} workers"
-    return Sizing(size=1, why=each, device="", asked=wanted_sizes(trials, workers))
+    return Sizing(size=1, why=each, device="", asked=asked)
 
 
 def from_workers(found: Sequence[str], trials: int, workers: int) -> Sizing:

@@ -22,6 +22,24 @@ TRIALS = [{"lr": 0.01, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.2, "weight_de
 Layer = Callable[[float, float], nn.Module]
 """Makes a layer of one trial from its dropout rate and its batch norm momentum."""
 
+
+def same(kind: Callable[..., nn.Module], *args: Any, **options: Any) -> Layer:
+    """Return a layer that is the same in all trials."""
+    return lambda rate, momentum: kind(*args, **options)
+
+
+def norm(kind: Callable[..., nn.Module], width: int, *, averages: bool = False, **options: Any) -> Layer:
+    return lambda rate, momentum: kind(width, momentum=None if averages else momentum, **options)
+
+
+def dropout(kind: Callable[[float], nn.Module]) -> Layer:
+    return lambda rate, momentum: kind(rate)
+
+
+def last_step(kind: Callable[..., nn.RNNBase], features: int, hidden: int, options: dict[str, Any]) -> Layer:
+    return lambda rate, momentum: LastStep(kind(features, hidden, batch_first=True, **options))
+
+
 drawn = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 
@@ -49,22 +67,17 @@ def dense(draw: st.DrawFn, width: int) -> tuple[list[Layer], int]:
         kind = draw(st.sampled_from(["linear", "norm", "dropout", "activation", "layer norm"]))
         if kind == "linear":
             new, bias = draw(st.integers(1, 6)), draw(st.booleans())
-            layers.append(lambda p, m, i=width, o=new, b=bias: nn.Linear(i, o, bias=b))  # type: ignore[misc]
+            layers.append(same(nn.Linear, width, new, bias=bias))
             width = new
         elif kind == "norm":
             affine, averages = draw(st.booleans()), draw(st.booleans())
-            layers.append(
-                lambda p, m, w=width, a=affine, v=averages: nn.BatchNorm1d(
-                    w, momentum=None if v else m, affine=a
-                )  # type: ignore[misc]
-            )
+            layers.append(norm(nn.BatchNorm1d, width, averages=averages, affine=affine))
         elif kind == "dropout":
-            layers.append(lambda p, m: nn.Dropout(p))
+            layers.append(dropout(nn.Dropout))
         elif kind == "layer norm":
-            layers.append(lambda p, m, w=width: nn.LayerNorm(w))  # type: ignore[misc]
+            layers.append(same(nn.LayerNorm, width))
         else:
-            activation = draw(activations)
-            layers.append(lambda p, m, a=activation: a())  # type: ignore[misc]
+            layers.append(same(draw(activations)))
     return layers, width
 
 
@@ -75,18 +88,17 @@ def convolutional(draw: st.DrawFn) -> tuple[list[Layer], tuple[int, ...]]:
     shape = (channels, 6, 6)
     for _ in range(draw(st.integers(1, 2))):
         new = draw(st.integers(1, 4))
-        layers.append(lambda p, m, i=channels, o=new: nn.Conv2d(i, o, 3, padding=1))
+        layers.append(same(nn.Conv2d, channels, new, 3, padding=1))
         channels = new
         if draw(st.booleans()):
-            layers.append(lambda p, m, c=channels: nn.BatchNorm2d(c, momentum=m))
+            layers.append(norm(nn.BatchNorm2d, channels))
         if draw(st.booleans()):
-            layers.append(lambda p, m: nn.Dropout2d(p))
-        activation = draw(activations)
-        layers.append(lambda p, m, a=activation: a())
+            layers.append(dropout(nn.Dropout2d))
+        layers.append(same(draw(activations)))
     pool = draw(st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]))
-    layers += [lambda p, m: pool(2), lambda p, m: nn.Flatten()]
+    layers += [same(pool, 2), same(nn.Flatten)]
     more, width = draw(dense(channels * 9))
-    return [*layers, *more, lambda p, m: nn.Linear(width, CLASSES)], shape
+    return [*layers, *more, same(nn.Linear, width, CLASSES)], shape
 
 
 @st.composite
@@ -105,15 +117,14 @@ def recurrent(draw: st.DrawFn) -> tuple[list[Layer], tuple[int, ...]]:
         options["nonlinearity"] = draw(st.sampled_from(["tanh", "relu"]))
     width = options.get("proj_size", hidden) * (2 if options["bidirectional"] else 1)
     more, out = draw(dense(width))
-    first: Layer = lambda p, m: LastStep(kind(features, hidden, batch_first=True, **options))  # noqa: E731
-    return [first, *more, lambda p, m: nn.Linear(out, CLASSES)], (4, features)
+    return [last_step(kind, features, hidden, options), *more, same(nn.Linear, out, CLASSES)], (4, features)
 
 
 @st.composite
 def perceptron(draw: st.DrawFn) -> tuple[list[Layer], tuple[int, ...]]:
     features = draw(st.integers(1, 4))
     layers, width = draw(dense(features))
-    return [*layers, lambda p, m: nn.Linear(width, CLASSES)], (features,)
+    return [*layers, same(nn.Linear, width, CLASSES)], (features,)
 
 
 def check(layers: list[Layer], shape: tuple[int, ...], seed: int, classifies: bool) -> None:

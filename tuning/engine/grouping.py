@@ -19,7 +19,6 @@ from tuning.spec import SweepSpec
 OWN = set(vars(nn.Module()))
 """Attributes of every module: its tensors and submodules, compared apart, and hooks."""
 
-
 NUMBERS = ("lr", "momentum", "weight_decay", "alpha", "beta2", "dropout", "bn_momentum")
 """Hyperparameters by which trials may differ within a stack."""
 
@@ -70,22 +69,24 @@ def difference(a: nn.Module, b: nn.Module) -> str | None:
         return f"the modules of {type(a).__name__}"
     for name, module in named_a.items():
         if (found := _difference(module, named_b[name])) is not None:
-            return f"{type(module).__name__}{found}"
+            return found
     return None
 
 
 def _difference(a: nn.Module, b: nn.Module) -> str | None:
+    """Compare two modules, not what is in them: return the module's type, and the attribute if it is one."""
+    kind = type(a).__name__
     if type(a) is not type(b) or a.training != b.training or has_twin(a) != has_twin(b):
-        return ""
+        return kind
     for of_a, of_b in ((a._parameters, b._parameters), (a._buffers, b._buffers)):
         if of_a.keys() != of_b.keys():
-            return ""
+            return kind
         for name in of_a:
             if _kind(of_a[name]) != _kind(of_b[name]):
-                return f".{name}"
+                return f"{kind}.{name}"
     own_a, own_b = _own(a), _own(b)
     differing = (key for key in own_a.keys() | own_b.keys() if not _same(own_a.get(key), own_b.get(key)))
-    return next((f".{key}" for key in sorted(differing)), None)
+    return next((f"{kind}.{key}" for key in sorted(differing)), None)
 
 
 def _kind(tensor: Tensor | None) -> Any:

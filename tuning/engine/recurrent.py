@@ -5,9 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-class CannotStack(Exception):
-    """A model has to be trained alone; says which operation, and why."""
+from tuning.engine.rows import CannotStack
 
 
 class StackedRecurrent(nn.Module):

@@ -15,6 +15,10 @@ Rows = dict[str, Tensor]
 """(models, elements) by the name of the type."""
 
 
+class CannotStack(Exception):
+    """A model has to be trained alone; says which operation, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where one tensor lies in a row."""
@@ -44,13 +48,13 @@ class Layout:
         """Lay out a model.
 
         Raises:
-            ValueError: when it cannot be: nothing to train, several types, foreign state.
+            CannotStack: nothing to train, several types, foreign state.
         """
         parameters = list(model.named_parameters())
         trained = {name: i for i, (name, found) in enumerate(parameters) if found.requires_grad}
         types = {found.dtype for name, found in parameters if name in trained}
         if len(types) != 1:
-            raise ValueError(f"its trained parameters are of {len(types)} types, not of one")
+            raise CannotStack(f"its trained parameters are of {len(types)} types, not of one")
         frozen = [(name, found) for name, found in parameters if name not in trained]
         ends: dict[str, int] = {}
         places = {}
@@ -92,11 +96,8 @@ class Layout:
 
     def state_dict(self, rows: Rows, row: int) -> dict[str, Tensor]:
         """Return a copy of one model's `state_dict`."""
-        state = {}
-        for key, name in self.keys.items():
-            place = self.places[name]
-            state[key] = rows[place.dtype][row, place.start : place.end].view(place.shape).clone()
-        return state
+        places = {key: self.places[name] for key, name in self.keys.items()}
+        return {key: _copy(rows[place.dtype][row], place) for key, place in places.items()}
 
     def write(self, rows: Rows, row: int, state_dict: Mapping[str, Tensor]) -> None:
         """Put a `state_dict` into its row."""
@@ -115,11 +116,7 @@ class Layout:
             return {}
         found: dict[int, dict[str, Tensor]] = {}
         for name, index in self.trained.items():
-            place = self.places[name]
-            parts = {
-                key: rows[row, place.start : place.end].view(place.shape).clone()
-                for key, rows in state.items()
-            }
+            parts = {key: _copy(rows[row], self.places[name]) for key, rows in state.items()}
             found[index] = {"step": torch.tensor(float(steps)), **parts}
         return found
 
@@ -147,6 +144,10 @@ def _view(rows: Tensor, place: Place) -> Tensor:
     return rows[:, place.start : place.end].view(len(rows), *place.shape)
 
 
+def _copy(row: Tensor, place: Place) -> Tensor:
+    return row[place.start : place.end].view(place.shape).clone()
+
+
 def _keys(model: nn.Module, places: dict[str, Place]) -> dict[str, str]:
     """Return the name of the tensor behind each key of the `state_dict`."""
     named = (*model.named_parameters(), *model.named_buffers())
@@ -154,6 +155,6 @@ def _keys(model: nn.Module, places: dict[str, Place]) -> dict[str, str]:
     keys = {}
     for key, found in model.state_dict(keep_vars=True).items():
         if id(found) not in names:
-            raise ValueError(f"its state_dict holds {key!r}, which is no parameter and no buffer")
+            raise CannotStack(f"its state_dict holds {key!r}, which is no parameter and no buffer")
         keys[key] = names[id(found)]
     return keys

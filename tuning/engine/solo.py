@@ -17,7 +17,7 @@ from tuning.data import Splits
 from tuning.engine.batches import Batch, Batches, augmented
 from tuning.engine.layers import HashDropout, replace_dropout
 from tuning.engine.optimizers import DEFAULT_ALPHA, DEFAULT_BETA2, DEFAULT_LR, DEFAULT_MOMENTUM
-from tuning.records import EpochReport, State, TrialSpec, best_epoch
+from tuning.records import EpochReport, State, TrialSpec, improves
 from tuning.references import load_model
 from tuning.seeds import derive
 from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
@@ -72,7 +72,6 @@ def train(
         optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
     rows = Batches(splits.train, batch_size(trial, spec), device, ordered=splits.ordered)
     held_out = Batches(splits.validation, batch_size(trial, spec), device, ordered=splits.ordered)
-    values = {i + 1: metrics[spec.metric] for i, metrics in enumerate(state.history)}
     for epoch in range(state.epoch + 1, until + 1):
         start_s = time.perf_counter()
         _seed_modules(spec.seed, trial.number, epoch, device)
@@ -85,8 +84,8 @@ def train(
         state.epoch, state.model = epoch, model.state_dict()
         state.optimizer = optimizer.state_dict()["state"]
         state.history.append(metrics)
-        values[epoch] = math.nan if diverged else metrics[spec.metric]
-        if best_epoch(values, spec.mode) == epoch:
+        before = state.history[state.best["epoch"] - 1][spec.metric] if state.best else None
+        if not diverged and improves(metrics[spec.metric], before, spec.mode):
             state.best = {"epoch": epoch, "state_dict": copy.deepcopy(model.state_dict())}
         report = EpochReport(
             trial=trial.number,

@@ -16,8 +16,7 @@ from tuning.engine import solo, twins
 from tuning.engine.batches import Batch
 from tuning.engine.layers import MaskSource
 from tuning.engine.optimizers import StackedOptimizer
-from tuning.engine.recurrent import CannotStack
-from tuning.engine.rows import Layout
+from tuning.engine.rows import CannotStack, Layout
 from tuning.engine.twins import RunningStatistics, StackedDropout
 from tuning.records import TrialSpec
 
@@ -26,7 +25,7 @@ Hidden = Any
 
 
 class Stack:
-    """Models of one structure (`grouping.structure`), their optimizer, and the step of all at once.
+    """Models of one structure (`grouping.by_structure`), their optimizer, and the step of all at once.
 
     Args:
         models: one per trial, on the CPU; the first one is taken apart and serves as the template.
@@ -47,12 +46,8 @@ class Stack:
         task: str,
         carry: bool,
     ) -> None:
-        self.trials = trials
         self._task, self._carry = task, carry
-        try:
-            self.layout = Layout.of(models[0])
-        except ValueError as error:
-            raise CannotStack(str(error)) from error
+        self.layout = Layout.of(models[0])
         self.rows = {dtype: rows.to(device) for dtype, rows in self.layout.stack(models).items()}
         self.parameters = self.rows[self.layout.dtype][:, : self.layout.num_trained]
         self.tensors = self.layout.views(self.rows)
@@ -71,7 +66,7 @@ class Stack:
         self._measure = vmap(self._measure_one, in_dims=(0, 0, None, None), randomness="error")
 
     def __len__(self) -> int:
-        return len(self.trials)
+        return len(self.parameters)
 
     def load_optimizer(self, states: Sequence[dict[int, dict[str, Any]]]) -> None:
         """Take over optimizer states as torch.optim keeps them, one per trial."""
@@ -249,7 +244,7 @@ def _mask_sources(
     sources = {}
     for layer, module in models[0].named_modules(remove_duplicate=False):
         if twins.has_twin(module) and isinstance(module, twins.DROPOUTS):
-            rates = [float(getattr(model.get_submodule(layer), "p")) for model in models]  # noqa: B009
+            rates = [float(cast(nn.Dropout, model.get_submodule(layer)).p) for model in models]
             sources[layer] = MaskSource(seed, numbers, layer, rates)
     return sources
 

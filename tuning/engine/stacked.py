@@ -13,7 +13,7 @@ from tuning.engine.batches import Batches, augmented
 from tuning.engine.rows import Layout
 from tuning.engine.solo import Training, batch_size
 from tuning.engine.stack import Stack
-from tuning.records import EpochReport, State, TrialSpec
+from tuning.records import EpochReport, State, TrialSpec, improves
 from tuning.spec import SweepSpec
 
 Plain = dict[str, Any]
@@ -78,51 +78,35 @@ class StackedTraining:
             batches = augmented(batches, self._splits, self._spec.seed, self.epoch)
         losses = self._stack.train_epoch(batches, (self.epoch - 1) * self._train.steps)
         measured = self._stack.evaluate(self._held_out.in_order())
-        self._take_in([{"train_loss": a, **b} for a, b in zip(losses, measured, strict=True)])
-        share_s = (time.perf_counter() - start_s) / (len(self.numbers) - len(self._ended))
-        reports = []
-        for row, number in enumerate(self.numbers):
-            if row not in self._ended:
-                metrics = self._histories[row][-1]
-                diverged = not all(map(math.isfinite, metrics.values()))
-                if diverged:
-                    self._ended.add(row)
-                reports.append(
-                    EpochReport(
-                        trial=number,
-                        epoch=self.epoch,
-                        metrics=metrics,
-                        state=State.DIVERGED if diverged else State.RUNNING,
-                        seconds=share_s,
-                    )
-                )
+        rows = [row for row in range(len(self.numbers)) if row not in self._ended]
+        seconds = (time.perf_counter() - start_s) / len(rows)
+        reports = [self._report(row, {"train_loss": losses[row], **measured[row]}, seconds) for row in rows]
+        self._keep_best()
         return reports
 
-    def _take_in(self, metrics: list[dict[str, float]]) -> None:
-        """Note the metrics of an epoch, and keep the rows of which it is the best so far."""
-        better = []
-        for row, found in enumerate(metrics):
-            if row not in self._ended:
-                self._histories[row].append(found)
-                if self._is_best(row):
-                    self._best_epochs[row] = self.epoch
-                    better.append(row)
+    def _report(self, row: int, metrics: dict[str, float], seconds: float) -> EpochReport:
+        """Take in a member's metrics of this epoch, and note whether it has diverged or is at its best."""
+        history, before = self._histories[row], self._best_epochs[row]
+        state = State.RUNNING if all(map(math.isfinite, metrics.values())) else State.DIVERGED
+        if state is State.DIVERGED:
+            self._ended.add(row)
+        elif improves(self._value(metrics), before and self._value(history[before - 1]), self._spec.mode):
+            self._best_epochs[row] = self.epoch
+        history.append(metrics)
+        return EpochReport(
+            trial=self.numbers[row], epoch=self.epoch, metrics=metrics, state=state, seconds=seconds
+        )
+
+    def _value(self, metrics: dict[str, float]) -> float:
+        return metrics[str(self._spec.metric)]
+
+    def _keep_best(self) -> None:
+        """Copy the rows of members for which this epoch is the best so far."""
+        better = [row for row, epoch in enumerate(self._best_epochs) if epoch == self.epoch]
         if better:
             rows = torch.tensor(better, device=self._stack.parameters.device)
             for dtype, kept in self._best.items():
                 kept[rows] = self._stack.rows[dtype][rows]
-
-    def _is_best(self, row: int) -> bool:
-        """Whether a member's last epoch, all of it finite, is better than those before."""
-        assert self._spec.metric is not None
-        last, epoch = self._histories[row][-1], self._best_epochs[row]
-        if not all(map(math.isfinite, last.values())):
-            return False
-        if epoch is None:
-            return True
-        before = self._histories[row][epoch - 1][self._spec.metric]
-        now = last[self._spec.metric]
-        return now < before if self._spec.mode == "min" else now > before
 
     def training(self, number: int) -> Training:
         """Return a copy of one member's state."""

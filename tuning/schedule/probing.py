@@ -1,62 +1,67 @@
-"""Measuring cohort sizes before a sweep, for who wants to know what it would do."""
+"""The first task of every worker of a sweep: to measure cohort sizes, all at the same time."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import ray
-
-from tuning.references import load_data
-from tuning.schedule.connection import connect
-from tuning.schedule.resources import chosen, local_node, num_workers
-from tuning.schedule.trainable import measure, prepare_process
-from tuning.sizing import Sizing, from_workers, wanted_sizes, without_measuring
-from tuning.spec import Resources, SweepSpec
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """What would run where."""
+class Probe:
+    """What is to be measured, and who wants to know."""
 
-    resources: Resources
-    workers: int
-    sizing: Sizing
+    sizes: Sequence[int]
+    on_measured: Callable[[list[str]], None]
+    """Given what the workers found, a JSON object each, before the first cohort is asked for; nothing of
+    a worker that died over it."""
 
 
-def lay_out(spec: SweepSpec, kept: Sizing | None, say: Callable[[str], None]) -> Layout:
-    """Return how a complete spec would run on its cluster; a local one is started to measure on.
+class Probing:
+    """Hands the probe to each worker once, and holds them until cohorts wait for them.
 
     Args:
-        kept: what was measured before, which is not measured again.
-        say: told what takes time.
-
-    Raises:
-        RequestError: when the cluster cannot be reached, or holds no such worker.
+        workers: that shall measure.
+        on_release: lets the workers go on that have measured.
     """
-    if spec.address is None:
-        size = chosen(spec.resources, [local_node()])
-        workers = num_workers(size, [local_node()])
-        known = kept or without_measuring(spec.cohort, spec.trials, _used(spec, workers))
-        if known is not None:
-            return Layout(size, workers, known)
-    with connect(spec.address) as cluster:
-        nodes = cluster.result()
-        size = chosen(spec.resources, nodes)
-        workers = num_workers(size, nodes)
-        used = _used(spec, workers)
-        found = kept or without_measuring(spec.cohort, spec.trials, used)
-        if found is None:
-            say("measuring cohort sizes ...")
-            task = ray.remote(_measure).options(num_cpus=size.cpus, num_gpus=size.gpus or 0)
-            sizes = list(wanted_sizes(spec.trials, used))
-            told: str = ray.get(task.remote(replace(spec, resources=size), sizes, used))
-            found = from_workers([told], spec.trials, used)
-        return Layout(size, workers, found)
 
+    def __init__(self, probe: Probe, workers: int, on_release: Callable[[], object]) -> None:
+        self.is_done = False
+        self._probe = probe
+        self._left = workers
+        self._on_release = on_release
+        self._is_released = False
+        self._running: set[str] = set()
+        """Tune's trial ids."""
+        self._found: dict[str, str] = {}
+        """What was measured, by Tune's trial id: Tune tells the last result twice."""
 
-def _used(spec: SweepSpec, workers: int) -> int:
-    return min(workers, spec.max_concurrent or workers, spec.trials)
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if not self._left:
+            return None
+        self._left -= 1
+        self._running.add(trial_id)
+        return {"sizes": list(self._probe.sizes)}
 
+    def has(self, trial_id: str) -> bool:
+        """Whether a Tune trial is a worker that measures."""
+        return trial_id in self._running
 
-def _measure(spec: SweepSpec, sizes: list[int], workers: int) -> str:
-    device = prepare_process(spec)
-    return measure(spec, load_data(str(spec.data), seed=spec.seed), device, sizes, workers)
+    def measured(self, trial_id: str, found: str | None) -> None:
+        if found is not None:
+            self._found[trial_id] = found
+        self._settle()
+
+    def ended(self, trial_id: str) -> None:
+        """Note that a worker has measured, or died over it."""
+        self._running.discard(trial_id)
+        self._settle()
+
+    def release(self) -> None:
+        if not self._is_released:
+            self._is_released = True
+            self._on_release()
+
+    def _settle(self) -> None:
+        """Once every worker has measured or died over it, say what was found."""
+        if not self.is_done and not self._left and self._running <= self._found.keys():
+            self.is_done = True
+            self._probe.on_measured(list(self._found.values()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tuning.errors import RequestError
 from tuning.schedule.connection import Node, local_cpus
-from tuning.spec import Resources
+from tuning.spec import Resources, SweepSpec
 
 GPU_SHARE = 0.25
 """Share of a GPU per worker where the sweep leaves it open: documented nets use little of one."""
@@ -25,6 +25,17 @@ def chosen(resources: Resources, nodes: Sequence[Node]) -> Resources:
         return resources
     has_gpus = any(node.gpus for node in nodes)
     return Resources(cpus=resources.cpus, gpus=GPU_SHARE if has_gpus else 0.0)
+
+
+def share(spec: SweepSpec, nodes: Sequence[Node]) -> tuple[Resources, int]:
+    """Return what one worker of a sweep gets of the nodes, and how many workers there may be.
+
+    Raises:
+        RequestError: when not one node can hold a worker.
+    """
+    size = chosen(spec.resources, nodes)
+    workers = num_workers(size, nodes)
+    return size, min(workers, spec.max_concurrent or workers)
 
 
 def num_workers(resources: Resources, nodes: Sequence[Node]) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError
 from tuning.schedule.gate import Gate
 from tuning.schedule.messages import KEY, Message, decode
+from tuning.schedule.probing import Probe, Probing
 from tuning.schedule.trainable import run_cohort
 from tuning.spec import SweepSpec
 
@@ -28,9 +29,6 @@ logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERRO
 
 Listener = Callable[[Message], None]
 """Told every message of a worker."""
-
-Measurer = Callable[[list[str]], None]
-"""Given what the workers measured, each a JSON object, before the first cohort is asked for."""
 
 
 class CohortSearcher(Searcher):
@@ -41,7 +39,7 @@ class CohortSearcher(Searcher):
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener, probing: "Probing | None"
+        self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener, probing: Probing | None
     ) -> None:
         super().__init__()
         self.failure: Exception | None = None
@@ -57,29 +55,24 @@ class CohortSearcher(Searcher):
             return Searcher.FINISHED
         if self._probing is not None and not self._probing.is_done:
             return self._probing.suggest(trial_id)
-        if len(self._cohorts) >= self._max_concurrent:
-            return self._no_more()
+        cohort = None
         with self._kept():
-            cohort = self._dispatcher.next_cohort()
-            if cohort is None:
-                return self._no_more()
+            if len(self._cohorts) < self._max_concurrent:
+                cohort = self._dispatcher.next_cohort()
+        if cohort is not None:
             self._cohorts[trial_id] = cohort.id
-            if len(self._cohorts) >= self._max_concurrent:
-                self._no_more()
-            return {"cohort": cohort.to_json()}
-        return Searcher.FINISHED
-
-    def _no_more(self) -> None:
-        """All cohorts that may wait do: the workers that have measured may take them."""
-        if self._probing is not None:
-            self._probing.release()
+        if self._probing is not None and (cohort is None or len(self._cohorts) >= self._max_concurrent):
+            self._probing.release()  # all cohorts that may wait do
+        if self.failure is not None:
+            return Searcher.FINISHED
+        return None if cohort is None else {"cohort": cohort.to_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if KEY not in result:
             return
         with self._kept():
             message = decode(result[KEY])
-            if message.probe is not None and self._probing is not None:
+            if self._probing is not None and self._probing.has(trial_id):
                 self._probing.measured(trial_id, message.probe)
                 return
             self._listener(message)
@@ -93,7 +86,8 @@ class CohortSearcher(Searcher):
         # A result at which Tune is told to stop comes here alone; one that came before counts once.
         self.on_trial_result(trial_id, result or {})
         with self._kept():
-            if self._probing is not None and self._probing.ended(trial_id):
+            if self._probing is not None and self._probing.has(trial_id):
+                self._probing.ended(trial_id)
                 return
             cohort_id = self._cohorts.pop(trial_id, None)
             if cohort_id is None:
@@ -122,52 +116,6 @@ class CohortSearcher(Searcher):
         raise NotImplementedError("A sweep is resumed from its study, never from Tune's state.")
 
 
-class Probing:
-    """The first task of every worker: to measure cohort sizes, all at the same time.
-
-    Args:
-        sizes: to be measured.
-        workers: that shall measure.
-        on_measured: called once all have.
-    """
-
-    def __init__(self, sizes: Sequence[int], workers: int, on_measured: Measurer) -> None:
-        self.found: dict[str, str] = {}
-        """What was measured, by Tune's trial id: Tune tells the last result twice."""
-        self.is_done = False
-        self._sizes, self._left = list(sizes), workers
-        self._on_measured = on_measured
-        self._running: set[str] = set()
-        """Tune's trial ids."""
-        self.release: Callable[[], None] = lambda: None
-        """Lets the workers go that have measured; to be set."""
-
-    def measured(self, trial_id: str, found: str) -> None:
-        self.found[trial_id] = found
-        self._settle()
-
-    def suggest(self, trial_id: str) -> Any:
-        if not self._left:
-            return None
-        self._left -= 1
-        self._running.add(trial_id)
-        return {"sizes": self._sizes}
-
-    def ended(self, trial_id: str) -> bool:
-        """Note that a worker has measured, or died over it; return whether it was one of these."""
-        if trial_id not in self._running:
-            return False
-        self._running.discard(trial_id)
-        self._settle()
-        return True
-
-    def _settle(self) -> None:
-        """Once every worker has measured or died over it, say what was found."""
-        if not self.is_done and not self._left and self._running <= self.found.keys():
-            self.is_done = True
-            self._on_measured(list(self.found.values()))
-
-
 class StopWhenHalted(FIFOScheduler):
     """Ends every cohort at its next report once the dispatcher has halted."""
 
@@ -192,7 +140,7 @@ def run(
     *,
     workers: int,
     listener: Listener,
-    probing: Probing | None = None,
+    probe: Probe | None = None,
 ) -> None:
     """Run cohorts on the connected cluster until the dispatcher is done.
 
@@ -200,16 +148,14 @@ def run(
         folder: path or URI of checkpoints and resume state, which every node sees.
         fingerprint: of the data, which every worker must find the same.
         workers: cohorts at the same time.
-        probing: what the workers do first; None: nothing but cohorts.
+        probe: what the workers measure first; None: nothing.
 
     Raises:
         SweepError: when Ray, the study or the storage cannot go on.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
-    if probing is not None:
-        released: list[Any] = []
-        probing.release = lambda: None if released else released.append(gate.open.remote())  # type: ignore[attr-defined]
+    probing = Probing(probe, workers, gate.open.remote) if probe is not None else None  # type: ignore[attr-defined]
     searcher = CohortSearcher(dispatcher, workers, listener, probing)
     trainable = tune.with_resources(
         partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),

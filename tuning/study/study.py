@@ -186,8 +186,9 @@ class Study:
         found = self._study.user_attrs.get("fingerprint")
         return None if found is None else str(found)
 
-    def set_places(self, places: Iterable[Place]) -> None:
-        """Keep where trials train, and in which slots of which stacks they have trained."""
+    def set_places(self, places: Iterable[Place]) -> list[Place]:
+        """Keep where trials train, and in which slots of which stacks they have; return what was new."""
+        new = []
         with self.batch():
             for place in places:
                 before = self._frozen(place.trial).user_attrs
@@ -198,6 +199,8 @@ class Study:
                 trial.set_user_attr("cohort", place.cohort)
                 stacks = [*before.get("stacks", []), [place.epoch, place.slot, place.width]]
                 trial.set_user_attr("stacks", stacks)
+                new.append(place)
+        return new
 
     def add_seconds(self, wall_s: float) -> None:
         self._study.set_user_attr("wall_s", self.wall_s() + wall_s)
