@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,6 @@ import torch
 
 import tuning
 from tests import sweeps
-from tuning.records import State, TrialRecord
-from tuning.tracking.database import DatabaseStore
-from tuning.tracking.pending import Run
-from tuning.tracking.writer import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -142,52 +137,6 @@ def test_what_mlflow_lacks_of_earlier_trials_is_written_when_the_sweep_goes_on(
         for metric in ("train_loss", "val_loss"):
             steps = [point.step for point in after.client.get_metric_history(run.info.run_id, metric)]
             assert steps == [1, 2, 3], "none lacks, none is doubled"
-
-
-def test_a_run_that_was_deleted_meanwhile_holds_up_no_other(
-    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = DatabaseStore.write
-
-    def write_and_lose(store: DatabaseStore, runs: Any, pending: Any, begun: Any) -> None:
-        is_new = 1 in pending and 1 not in runs.run_ids
-        held = {1: Run(state=pending[1].state)} if is_new else {}
-        if is_new:
-            pending[1].state = None
-        write(store, runs, pending, begun)
-        if is_new:
-            sweeps.MlflowClient(f"sqlite:///{home}/mlflow.db").delete_run(runs.run_ids[1])
-            write(store, runs, held, begun)
-
-    monkeypatch.setattr(DatabaseStore, "write", write_and_lose)
-    result = tuning.sweep(tuning.SweepSpec(model="net", trials=3, epochs=2, max_concurrent=1))
-    ledgers = sweeps.read("net", home)
-    assert sorted(ledgers.children) == [0, 2] and ledgers.parent.info.status == "FINISHED"
-    assert all(trial.state.has_ended for trial in result.trials)
-
-
-def test_a_trial_that_was_interrupted_stays_so_when_mlflow_is_read_anew_at_the_end(home: Path) -> None:
-    spec = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
-    folder = home / "again"
-    folder.mkdir(parents=True)
-    (folder / "spec.yaml").write_text("model: net\n")
-    tracker = Tracker(spec, "net", f"sqlite:///{home}/mlflow.db", home, str(folder))
-    tracker.restore(
-        [TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, values={1: 0.5})],
-        {0: [{"val_loss": 0.5}]},
-    )
-    tracker.start()
-    tracker.end(0, State.INTERRUPTED, None)
-    end_s = time.monotonic() + 60
-    while tracker._known is None or tracker._begun != {0}:
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
-    tracker._known = None  # as after a failure: what was written is uncertain
-    tracker.close("KILLED", None, None)
-    client = sweeps.MlflowClient(f"sqlite:///{home}/mlflow.db")
-    assert tracker._known is not None
-    run = client.get_run(tracker._known.run_ids[0])
-    assert (run.info.status, run.data.tags["tuning.state"]) == ("SCHEDULED", "interrupted")
 
 
 def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(

@@ -20,7 +20,7 @@ from tuning.run import Clock, SweepResult
 from tuning.spec import Resources, SweepSpec
 from tuning.study import Study
 from tuning.tracking import client
-from tuning.tracking.writer import Tracker
+from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from tuning.schedule.connection import Node

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tuning.run import Clock
 from tuning.study import Study
-from tuning.tracking.writer import Tracker
+from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from tuning.schedule.messages import Message

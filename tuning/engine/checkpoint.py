@@ -33,10 +33,19 @@ def save_best(
     storage.write(path, encoded)
     card = {key: value for key, value in content.items() if key != "state_dict"}
     card["sha256"] = hashlib.sha256(encoded).hexdigest()
-    storage.write(
-        paths.card_file(folder, trial.number), json.dumps(_strict(card), indent=2, allow_nan=False).encode()
-    )
+    storage.write(paths.card_file(folder, trial.number), _json(card).encode())
     return path
+
+
+def _json(content: dict[str, Any]) -> str:
+    """Return plain data as JSON, a line per key: `json` is ten times as slow where it has to indent."""
+    try:
+        lines = [
+            f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items()
+        ]
+    except ValueError:
+        return _json(_strict(content))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _strict(value: Any) -> Any:

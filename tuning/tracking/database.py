@@ -1,14 +1,16 @@
 """Pending runs into MLflow's database, many in one transaction, as rows of MLflow's own tables."""
 
 import logging
-import tempfile
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
@@ -34,7 +36,7 @@ class DatabaseStore:
         self._store = store
         self._spec = spec
         self._folder = folder
-        self._artifacts: str | None = None
+        self._location: str | None = None
 
     def write(self, runs: Known, pending: dict[int, Run], begun: set[int]) -> None:
         while pending:
@@ -89,7 +91,7 @@ class DatabaseStore:
         return {
             "run_uuid": run_id,
             "name": paths.trial_name(number),
-            "artifact_uri": self._artifact_uri(runs, run_id),
+            "artifact_uri": append_to_uri_path(self._artifacts(runs), run_id, "artifacts"),  # type: ignore[no-untyped-call]
             "experiment_id": int(runs.experiment_id),
             "source_type": "UNKNOWN",
             "source_name": "",
@@ -110,21 +112,31 @@ class DatabaseStore:
             }
         return tags
 
-    def _artifact_uri(self, runs: Known, run_id: str) -> str:
-        if self._artifacts is None:
+    def _artifacts(self, runs: Known) -> str:
+        """Return where the experiment's artifacts lie."""
+        if self._location is None:
             experiment = self._store.get_experiment(runs.experiment_id)  # type: ignore[no-untyped-call]
-            self._artifacts = str(experiment.artifact_location)
-        uri: str = append_to_uri_path(self._artifacts, run_id, "artifacts")  # type: ignore[no-untyped-call]
-        return uri
+            self._location = str(experiment.artifact_location)
+        return self._location
 
     def _upload(self, runs: Known, chunk: dict[int, Run], ids: dict[int, str]) -> None:
         """Copy the checkpoints of trials that have ended, before anything says that they have."""
+        repository = get_artifact_repository(self._artifacts(runs))
         for number, run in chunk.items():
             if run.state is not None:
-                repository = get_artifact_repository(self._artifact_uri(runs, ids[number]))
-                with tempfile.TemporaryDirectory() as scratch:
-                    for file in checkpoint_files(self._folder, number, scratch):
-                        repository.log_artifact(file, "checkpoint")  # type: ignore[no-untyped-call]
+                with checkpoint_files(self._folder, number) as files:
+                    _log_artifacts(repository, files, f"{ids[number]}/artifacts/checkpoint")
+
+
+def _log_artifacts(repository: Any, files: Iterable[str], folder: str) -> None:
+    if isinstance(repository, LocalArtifactRepository):  # ten times as fast as its own `log_artifact`
+        target = Path(repository.artifact_dir) / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copy2(file, target)
+        return
+    for file in files:
+        repository.log_artifact(file, folder)
 
 
 def _insert(session: Any, table: Any, rows: list[Row]) -> None:

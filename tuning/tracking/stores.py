@@ -5,8 +5,10 @@ tracking URI is a database, all pending runs go into it in one transaction inste
 own tables: thirty times as fast, and nothing is half written.
 """
 
+import contextlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,8 +105,8 @@ class ClientStore:
         for chunk in rest:
             self._client.log_batch(run_id, chunk)
         if run.state is not None:
-            with tempfile.TemporaryDirectory() as scratch:
-                for file in checkpoint_files(self._folder, number, scratch):
+            with checkpoint_files(self._folder, number) as files:
+                for file in files:
                     self._client.log_artifact(run_id, file, "checkpoint")
             self._client.set_terminated(run_id, status=STATUS[run.state])
             runs.ended.add(number)
@@ -121,14 +123,17 @@ def params_of(run: Run) -> dict[str, str]:
     return {key: str(value)[:MAX_VALUE] for key, value in found.items()}
 
 
-def checkpoint_files(folder: str, number: int, scratch: str) -> list[str]:
-    """Return local paths of a trial's checkpoint and its card; none of a trial without a finite epoch."""
+@contextlib.contextmanager
+def checkpoint_files(folder: str, number: int) -> Iterator[list[str]]:
+    """Yield local paths of a trial's checkpoint and its card; none of a trial without a finite epoch."""
     files = [paths.checkpoint_file(folder, number), paths.card_file(folder, number)]
     if not all(storage.exists(file) for file in files):
-        return []
-    local = []
-    for file in files:
-        local.append(f"{scratch}/{file.rpartition('/')[2]}" if "://" in file else file)
-        if "://" in file:
-            Path(local[-1]).write_bytes(storage.read(file))
-    return local
+        yield []
+    elif "://" not in folder:
+        yield files
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            local = [f"{scratch}/{file.rpartition('/')[2]}" for file in files]
+            for here, there in zip(local, files, strict=True):
+                Path(here).write_bytes(storage.read(there))
+            yield local

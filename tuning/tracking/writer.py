@@ -1,186 +1,187 @@
-"""MLflow: one parent run per sweep, one child run per trial.
+"""The process that writes MLflow: one parent run per sweep, one child run per trial.
 
-Written by the driver in batches, from a thread of its own: nothing in the loop waits for MLflow, and
-one `log_batch` of a hundred points costs little more than one point.
+It reads from its standard input, pickled by the driver: a `Job`, then what is news of trials, then a
+`Close`; it answers with what went wrong, or None. Where its input ends without a `Close`, the driver
+has died: so does it, at once, since the sweep's next driver will have MLflow written.
 """
 
+import contextlib
 import logging
+import os
+import pickle
 import queue
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from tuning.errors import SweepError
-from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
+from tuning.records import State, TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking import known
 from tuning.tracking.client import connect
 from tuning.tracking.known import Known
-from tuning.tracking.pending import Run, ended_history, lacking
+from tuning.tracking.pending import History, Run, ended_history, lacking
 from tuning.tracking.stores import Store, store_of
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL_S = 2.0
 GIVE_UP_S = 60.0
 """How long the end of a sweep waits for a tracking server that is away."""
 
+RETRY_S = 1.0
 
-class Tracker:
-    """A `dispatch.Recorder` that writes to MLflow; `start` it, and `close` it at the end."""
 
-    def __init__(self, spec: SweepSpec, experiment: str, uri: str, home: Path, folder: str) -> None:
-        self._spec = spec
-        self._experiment = experiment
-        self._uri = uri
-        self._home = home
-        self._folder = folder
-        self._queue: queue.SimpleQueue[tuple[int, Run] | None] = queue.SimpleQueue()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._write_all, name="mlflow-writer", daemon=True)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be written where."""
+
+    spec: SweepSpec
+    experiment: str
+    uri: str
+    home: Path
+    folder: str
+    """Where the checkpoints lie."""
+    earlier: dict[int, tuple[TrialRecord, History]] = field(default_factory=dict)
+    """Trials of earlier drivers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The sweep ends: how, and with which best trial and its test metrics."""
+
+    status: str
+    best: TrialRecord | None
+    test: dict[str, float] | None
+
+
+News = dict[int, Run] | Close
+
+
+class Writer:
+    """Writes what comes, as it comes; what could not be written waits, also for a server that is away."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._client: Any = None
         self._store: Store | None = None
         self._known: Known | None = None
         """None until it was read, and after a failure: what was written then is uncertain."""
+        self._pending: dict[int, Run] = {}
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
-        self._earlier: dict[int, tuple[TrialRecord, list[dict[str, float]]]] = {}
         self._ends: dict[int, State] = {}
-        """How trials ended under this driver, which their records in `_earlier` do not know."""
+        """How trials ended under this driver, which their records in `Job.earlier` do not know."""
 
-    def restore(self, trials: Iterable[TrialRecord], histories: dict[int, list[dict[str, float]]]) -> None:
-        """Name the trials of earlier drivers: what MLflow lacks of them is written.
-
-        A driver that died, or whose server was away, has told the study more than MLflow.
-        """
-        self._earlier = {trial.number: (trial, histories.get(trial.number, [])) for trial in trials}
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
-        self._queue.put((trial.number, Run(trial, {"tuning.cohort": cohort.id})))
-
-    def placed(self, place: Place, gpus: str) -> None:
-        """Note where a trial runs."""
-        tags = {
-            "tuning.host": place.where.partition(",")[0],
-            "tuning.gpus": gpus,
-            "tuning.cohort": place.cohort,
-            "tuning.stack": f"{place.slot + 1} of {place.width}",
-        }
-        self._queue.put((place.trial, Run(tags=tags)))
-
-    def epoch(self, report: EpochReport) -> None:
-        now_ms = int(time.time() * 1000)
-        points = {(key, report.epoch): (value, now_ms) for key, value in report.metrics.items()}
-        self._queue.put((report.trial, Run(metrics=points)))
-
-    def end(self, number: int, state: State, cause: str | None) -> None:
-        self._ends[number] = state
-        tags = {"tuning.cause": cause[-5000:]} if cause else {}
-        self._queue.put((number, Run(tags=tags, state=state)))
-
-    def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
-        """Write what is left, then end the parent run with `status`.
+    def run(self, news: "queue.SimpleQueue[News]") -> None:
+        """Write until a `Close` has come and is written.
 
         Raises:
-            SweepError: when MLflow could not be written.
+            Exception: whatever has stood against writing for `GIVE_UP_S` after that.
         """
-        if not self._thread.is_alive() and self._failure is None:
-            self.start()
-        self._queue.put(None)
-        self._thread.join()
-        if self._failure is None:
+        close: Close | None = None
+        closed_s = 0.0
+        while True:
             try:
-                self._end_parent(status, best, test)
-            except Exception as error:
-                self._failure = error
-        if self._failure is not None:
-            raise SweepError(
-                f"MLflow at {self._uri} could not be written: {self._failure}. "
-                "Study and checkpoints are complete; run the same command again once it is back."
-            ) from self._failure
-
-    def _write_all(self) -> None:
-        """The thread: gather what comes, write it every few seconds, until `close`."""
-        pending: dict[int, Run] = {}
-        is_open, failing_since_s = True, 0.0
-        while is_open or pending:
-            is_open = self._gather(pending) and is_open
-            try:
-                self._write_pending(pending)
-                failing_since_s = 0.0
+                self._write()
+                if close is not None:
+                    self._end_parent(close)
+                    return
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
                 logger.warning("MLflow cannot be written: %s", error, exc_info=True)
                 self._known = None
-                failing_since_s = failing_since_s or time.monotonic()
-                if not is_open and time.monotonic() - failing_since_s > GIVE_UP_S:
-                    self._failure = error
-                    return
-                time.sleep(1)
+                if close is not None and time.monotonic() - closed_s > GIVE_UP_S:
+                    raise
+            with contextlib.suppress(queue.Empty):
+                found = news.get(timeout=RETRY_S if self._pending or close else None)
+                if isinstance(found, Close):
+                    close, closed_s = found, time.monotonic()
+                else:
+                    self._take(found)
 
-    def _gather(self, pending: dict[int, Run]) -> bool:
-        """Move all that waits into `pending`, merged per trial; return False once it was closed."""
-        end_s = time.monotonic() + FLUSH_INTERVAL_S
-        while (left_s := end_s - time.monotonic()) > 0:
-            try:
-                item = self._queue.get(timeout=left_s)
-            except queue.Empty:
-                break
-            if item is None:
-                return False
-            number, news = item
-            pending.setdefault(number, Run()).add(news)
-        return True
+    def _take(self, news: dict[int, Run]) -> None:
+        for number, run in news.items():
+            self._pending.setdefault(number, Run()).add(run)
+            if run.state is not None:
+                self._ends[number] = run.state
 
-    def _write_pending(self, pending: dict[int, Run]) -> None:
-        runs = self._open(pending)
+    def _write(self) -> Known:
+        runs = self._open()
         assert self._store is not None
-        self._store.write(runs, pending, self._begun)
+        self._store.write(runs, self._pending, self._begun)
+        return runs
 
-    def _open(self, pending: dict[int, Run]) -> Known:
-        """Read what MLflow has of the sweep, once, and add to `pending` what it lacks."""
+    def _open(self) -> Known:
+        """Read what MLflow has of the sweep, once, and add to what is pending what it lacks."""
         if self._known is not None:
             return self._known
-        self._client = self._client or connect(self._uri)
-        self._store = store_of(self._client, self._spec, self._folder)
-        found = known.read(self._client, self._spec, self._experiment, self._uri, self._home)
-        for number, (trial, history) in self._earlier.items():
+        job = self._job
+        self._client = self._client or connect(job.uri)
+        self._store = store_of(self._client, job.spec, job.folder)
+        found = known.read(self._client, job.spec, job.experiment, job.uri, job.home)
+        for number, (trial, history) in job.earlier.items():
             if number in found.ended:
                 continue
-            history = history or ended_history(trial, self._folder, str(self._spec.metric))
+            history = history or ended_history(trial, job.folder, str(job.spec.metric))
             run_id = found.run_ids.get(number)
-            has = (
-                known.logged(self._client, run_id, {key for row in history for key in row})
-                if run_id
-                else set()
-            )
-            missing = lacking(trial, history, has)
+            keys = {key for row in history for key in row}
+            missing = lacking(trial, history, known.logged(self._client, run_id, keys) if run_id else set())
             missing.state = missing.state or self._ends.get(number)
-            missing.add(pending.get(number, Run()))
-            pending[number] = missing
+            missing.add(self._pending.get(number, Run()))
+            self._pending[number] = missing
         self._known = found
         return found
 
-    def _end_parent(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
+    def _end_parent(self, close: Close) -> None:
         from mlflow.entities import Metric, RunTag
 
-        pending: dict[int, Run] = {}
-        parent_id = self._open(pending).parent_id
-        self._write_pending(pending)
+        runs, best = self._write(), close.best
         if best is not None and best.value is not None:
             now_ms = int(time.time() * 1000)
-            values = {str(self._spec.metric): best.value, **(test or {})}
+            values = {str(self._job.spec.metric): best.value, **(close.test or {})}
             tags = {
                 "tuning.best_trial": str(best.number),
-                "tuning.best_run_id": self._open(pending).run_ids.get(best.number, ""),
+                "tuning.best_run_id": runs.run_ids.get(best.number, ""),
             }
             self._client.log_batch(
-                parent_id,
+                runs.parent_id,
                 [Metric(key, value, now_ms, 0) for key, value in values.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
-        self._client.set_terminated(parent_id, status=status)
+        self._client.set_terminated(runs.parent_id, status=close.status)
+
+
+def _read(source: BinaryIO, news: "queue.SimpleQueue[News]") -> None:
+    """The thread that reads: apart, so that the driver never waits for MLflow."""
+    try:
+        while True:
+            found = pickle.load(source)
+            news.put(found)
+            if isinstance(found, Close):
+                return
+    except EOFError:
+        os._exit(1)  # the driver has died
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print shall not be taken for the answer
+    job = pickle.load(sys.stdin.buffer)
+    news: queue.SimpleQueue[News] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, news), daemon=True).start()
+    failure = None
+    try:
+        Writer(job).run(news)
+    except Exception as error:
+        failure = str(error) or type(error).__name__
+    pickle.dump(failure, answers)
+    answers.close()
+
+
+if __name__ == "__main__":
+    # Under its own name: what the driver pickles is of `tuning.tracking.writer`, not of `__main__`.
+    from tuning.tracking.writer import main as run
+
+    run()

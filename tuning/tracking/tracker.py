@@ -1,0 +1,136 @@
+"""MLflow as the driver sees it: what happens to trials goes to a process of its own, which writes it.
+
+Importing MLflow takes two seconds and writing a trial some milliseconds, in which no other thread of a
+Python process gets on: the driver would keep its workers waiting.
+"""
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tuning.errors import SweepError
+from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
+from tuning.spec import SweepSpec
+from tuning.tracking import writer
+from tuning.tracking.pending import History, Run
+
+SEND_INTERVAL_S = 2.0
+
+
+class Tracker:
+    """A `dispatch.Recorder` that has MLflow written; `start` it, and `close` it at the end."""
+
+    def __init__(self, spec: SweepSpec, experiment: str, uri: str, home: Path, folder: str) -> None:
+        self._job = writer.Job(spec, experiment, uri, home, folder)
+        self._queue: queue.SimpleQueue[tuple[int, Run] | writer.Close] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
+        self._failure: str | None = None
+
+    def restore(self, trials: Iterable[TrialRecord], histories: dict[int, History]) -> None:
+        """Name the trials of earlier drivers: what MLflow lacks of them is written.
+
+        A driver that died, or whose server was away, has told the study more than MLflow.
+        """
+        self._job.earlier.update({trial.number: (trial, histories.get(trial.number, [])) for trial in trials})
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
+        self._queue.put((trial.number, Run(trial, {"tuning.cohort": cohort.id})))
+
+    def placed(self, place: Place, gpus: str) -> None:
+        """Note where a trial runs."""
+        tags = {
+            "tuning.host": place.where.partition(",")[0],
+            "tuning.gpus": gpus,
+            "tuning.cohort": place.cohort,
+            "tuning.stack": f"{place.slot + 1} of {place.width}",
+        }
+        self._queue.put((place.trial, Run(tags=tags)))
+
+    def epoch(self, report: EpochReport) -> None:
+        now_ms = int(time.time() * 1000)
+        points = {(key, report.epoch): (value, now_ms) for key, value in report.metrics.items()}
+        self._queue.put((report.trial, Run(metrics=points)))
+
+    def end(self, number: int, state: State, cause: str | None) -> None:
+        tags = {"tuning.cause": cause[-5000:]} if cause else {}
+        self._queue.put((number, Run(tags=tags, state=state)))
+
+    def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
+        """Have written what is left, then the parent run ended with `status`.
+
+        Raises:
+            SweepError: when MLflow could not be written.
+        """
+        if not self._thread.is_alive() and self._failure is None:
+            self.start()
+        self._queue.put(writer.Close(status, best, test))
+        self._thread.join()
+        if self._failure is not None:
+            raise SweepError(
+                f"MLflow at {self._job.uri} could not be written: {self._failure}. "
+                "Study and checkpoints are complete; run the same command again once it is back."
+            )
+
+    def _send_all(self) -> None:
+        """The thread: gather what comes and send it every few seconds, until `close`; take the answer."""
+        process = _start()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            with process.stdin as pipe:
+                pickle.dump(self._job, pipe)
+                is_open = True
+                while is_open:
+                    pending, close = self._gather()
+                    pickle.dump(pending, pipe)
+                    if close is not None:
+                        pickle.dump(close, pipe)
+                    pipe.flush()
+                    is_open = close is None
+            answer: str | None = pickle.load(process.stdout)
+            self._failure = answer
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self._failure = f"the process that writes it ended with {process.wait()}"
+        finally:
+            process.stdout.close()
+            process.wait()
+
+    def _gather(self) -> tuple[dict[int, Run], writer.Close | None]:
+        """Wait a while; return all that came, merged per trial, and whether it was the last."""
+        pending: dict[int, Run] = {}
+        end_s = time.monotonic() + SEND_INTERVAL_S
+        while (left_s := end_s - time.monotonic()) > 0:
+            try:
+                item = self._queue.get(timeout=left_s)
+            except queue.Empty:
+                break
+            if isinstance(item, writer.Close):
+                return pending, item
+            number, news = item
+            pending.setdefault(number, Run()).add(news)
+        return pending, None
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    """Start the process: in a session of its own, so that Ctrl-C reaches the driver alone."""
+    here = str(Path(__file__).parents[2])
+    environment: dict[str, Any] = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuning.tracking.writer"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
