@@ -27,6 +27,8 @@ class Job:
     metric: str
     mode: Literal["min", "max"]
     configurations: tuple[Configuration, ...]
+    is_searched: bool = False
+    """Whether ours shall suggest the configurations itself, as many; the others train what it suggested."""
 
     @cached_property
     def _indices(self) -> dict[tuple[tuple[str, str], ...], int]:
@@ -53,7 +55,7 @@ def _key(configuration: Configuration) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, f"{value:.9g}") for key, value in configuration.items()))
 
 
-def draw(model: str, *, trials: int, epochs: int) -> Job:
+def draw(model: str, *, trials: int, epochs: int, is_searched: bool = False) -> Job:
     """Return a job of a documented model: configurations from its default search ranges, by a fixed seed."""
     card = models.CATALOG[model]
     rng = random.Random(DRAW_SEED)
@@ -66,6 +68,7 @@ def draw(model: str, *, trials: int, epochs: int) -> Job:
         seed=0,
         metric="val_accuracy" if is_classifier else "val_loss",
         mode="max" if is_classifier else "min",
+        is_searched=is_searched,
         configurations=tuple(
             {key: _draw(rng, **dimension) for key, dimension in card.search.items()} for _ in range(trials)
         ),

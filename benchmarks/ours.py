@@ -1,5 +1,7 @@
 """This project, through its public function, with every default but early stopping, and without GPUs.
 
+Where the job is to be searched, it leaves in the job's file what it has trained, for the others to train.
+
 The trace comes from what the workers report: seconds per epoch by their clock, and the time at which
 the report has come to the driver. Start and end of the trials are thus both late by the way of a
 report (the epoch's saving included), some hundredths of a second.
@@ -9,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import tuning
 from benchmarks import trace
@@ -61,6 +65,13 @@ def check(result: tuning.SweepResult, job: Job) -> None:
             raise trace.BenchmarkError(f"Trial {number} has values at epochs {sorted(trial.values)}.")
 
 
+def _as_suggested(job: Job, result: tuning.SweepResult) -> Job:
+    """Return the job with the configurations that the sweep has trained, by number of the trial."""
+    keys = job.configurations[0]
+    found = ({key: trial.hyperparameters[key] for key in keys} for trial in result.trials)
+    return replace(job, configurations=tuple(found))
+
+
 def main(job_path: str, trace_path: str) -> None:
     job = Job.read(job_path)
     witness = Witness()
@@ -75,15 +86,17 @@ def main(job_path: str, trace_path: str) -> None:
                 seed=job.seed,
                 metric=job.metric,
                 trials=len(job.configurations),
-                try_=job.configurations,
+                try_=() if job.is_searched else job.configurations,
                 early_stopping=tuning.EarlyStopping(kind="none"),
                 resources=tuning.Resources(gpus=0),
                 home=home,
             )
         )
+    if job.is_searched:
+        job = _as_suggested(job, result)
+        job.write(Path(job_path))
     check(result, job)
-    for epoch in witness.epochs.values():
-        trace.append(trace_path, epoch)
+    trace.append(trace_path, *witness.epochs.values())
 
 
 if __name__ == "__main__":

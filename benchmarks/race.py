@@ -47,6 +47,8 @@ class Race:
     targets: tuple[Target, ...]
     most_different: float = fairness.MOST_DIFFERENT
     """By which share final losses may differ from bare's, in the median over the trials."""
+    is_searched: bool = False
+    """Whether ours suggests the configurations, by Optuna, and the others train those."""
     entered: Mapping[str, int | None] = field(default_factory=lambda: dict.fromkeys(COMPETITORS))
     """Competitors, each with the number of trials that it runs, the first ones; None: all."""
 
@@ -72,6 +74,7 @@ def _against_bare(model: str, *, trials: int, epochs: int, least: float, title: 
         trials=trials,
         epochs=epochs,
         targets=(Target(what=what, figure=_all_in("bare"), bound=least, is_least=True),),
+        is_searched=True,
         entered=dict.fromkeys(("ours", "bare")),
     )
 
@@ -111,6 +114,7 @@ RACES = {
                 is_least=True,
             ),
         ),
+        is_searched=True,
         # An hour for all; it grows slower with more, so this flatters it.
         entered={"ours": None, "textbook": 48, "bare": None},
     ),
@@ -144,7 +148,12 @@ def prepare(race: Race, *, trials: int | None, epochs: int | None) -> Job:
     """Draw the race's job, and have its data parsed and cached before anybody is timed."""
     from tuning.data import load
 
-    job = draw(race.model, trials=trials or race.trials, epochs=epochs or race.epochs)
+    job = draw(
+        race.model,
+        trials=trials or race.trials,
+        epochs=epochs or race.epochs,
+        is_searched=race.is_searched,
+    )
     load(job.data, seed=job.seed)
     return job
 
@@ -158,12 +167,14 @@ def run_round(race: Race, job: Job, say: Callable[[str], None]) -> Round:
     measured = {}
     for name, trials in race.entered.items():
         say(f"  {name} ...")
-        measured[name] = _run(name, replace(job, configurations=job.configurations[:trials]))
+        measured[name], trained = _run(name, replace(job, configurations=job.configurations[:trials]))
+        job = trained if trials is None else job
     fairness.check_same_training(measured, "bare", race.most_different)
     return measured
 
 
-def _run(name: str, job: Job) -> Measured:
+def _run(name: str, job: Job) -> tuple[Measured, Job]:
+    """Return what a competitor took, and the job as it has done it."""
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
         scratch = Path(folder)
         job.write(scratch / "job.json")
@@ -171,10 +182,12 @@ def _run(name: str, job: Job) -> Measured:
         timed = process.run(
             COMPETITORS[name], [str(scratch / "job.json"), str(trace_path)], scratch / "errors.log"
         )
-        return trace.measure(
+        job = Job.read(scratch / "job.json")
+        measured = trace.measure(
             trace.read(trace_path),
             job,
             launched_s=timed.launched_s,
             exited_s=timed.exited_s,
             cores=len(os.sched_getaffinity(0)),
         )
+        return measured, job

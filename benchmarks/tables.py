@@ -57,7 +57,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def race_plain(race: Race, job: Job, rounds: Sequence[Round]) -> dict[str, Any]:
     return {
         "title": race.title,
-        "job": {**asdict(job), "configurations": job.configurations[:MOST_LISTED]},
+        "job": {
+            **asdict(job),
+            "configurations": () if job.is_searched else job.configurations[:MOST_LISTED],
+        },
         "rounds": [{name: _measured_plain(one) for name, one in measured.items()} for measured in rounds],
         "targets": [
             {
@@ -102,6 +105,8 @@ def race_markdown(race: Race, job: Job, rounds: Sequence[Round]) -> str:
         for name in rounds[0]
     ]
     size = f"{len(job.configurations)} trials x {job.epochs} epochs, batch size {job.batch_size}"
+    if job.is_searched:
+        size += ", suggested by Optuna in ours, the same for all"
     goals = [
         (
             target.what,

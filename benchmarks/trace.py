@@ -71,10 +71,10 @@ class Measured:
         return self.num_trials / (self.trials_s + self.tail_s)
 
 
-def append(path: str | Path, epoch: Epoch) -> None:
-    """Add an epoch to a trace that several processes write: one short write in append mode."""
+def append(path: str | Path, *epochs: Epoch) -> None:
+    """Add epochs to a trace; several processes may, one at a time: a short write in append mode."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(epoch)) + "\n")
+        file.write("".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))
 
 
 def read(path: Path) -> list[Epoch]:
