@@ -10,7 +10,8 @@ import torch
 from tests.engine.trials import CPU, run, settings
 from tuning.data import Splits
 from tuning.engine import checkpoint, cohort
-from tuning.engine.stacked import StackedTraining
+from tuning.engine.solo import Training
+from tuning.engine.stacked import StackedTraining, members
 from tuning.errors import CheckpointError
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
 from tuning.spec import SweepSpec
@@ -40,6 +41,13 @@ def train(
 
 def reports_of(epochs: list[cohort.Epoch], number: int) -> list[EpochReport]:
     return [report for epoch in epochs for report in epoch.reports if report.trial == number]
+
+
+def training(epoch: cohort.Epoch, number: int) -> Training:
+    """Return a member's whole state."""
+    ((kind, state),) = epoch.to_plain([number])[0].items()
+    (member,) = [state] if kind == "single" else members(state, None)
+    return Training(**member)
 
 
 def own_model(tmp_path: Path, code: str) -> tuple[SweepSpec, Splits]:
@@ -101,7 +109,7 @@ def test_a_member_that_diverges_ends_alone_and_leaves_the_others_bit_equal() -> 
     for number in (0, 2):
         found, expected = (reports_of(epochs, number) for epochs in (with_it, without))
         assert [report.metrics for report in found] == [report.metrics for report in expected]
-        a, b = (epochs[-1].training(number) for epochs in (with_it, without))
+        a, b = (training(epochs[-1], number) for epochs in (with_it, without))
         assert a is not None and b is not None
         assert all(torch.equal(a.model[key], b.model[key]) for key in a.model)
 
@@ -187,8 +195,8 @@ def test_a_member_whose_resume_state_was_lost_is_trained_again_to_where_the_othe
     plain = {**state.to_plain(), "trial": 0}
     (epoch,) = train(task({"lr": 0.1}, {"lr": 0.01}, epoch=2), spec, splits, {0: plain})
     assert [(report.trial, report.epoch) for report in epoch.reports] == [(0, 3), (1, 1), (1, 2), (1, 3)]
-    trainings = [epoch.training(number) for number in (0, 1)]
-    assert [training.epoch for training in trainings if training] == [3, 3]
+    trainings = [training(epoch, number) for number in (0, 1)]
+    assert [found.epoch for found in trainings] == [3, 3]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam"])
@@ -210,7 +218,7 @@ def test_resume_state_of_all_members_is_one_file_from_which_they_go_on(
     for number in range(3):
         found, expected = reports_of(rest, number), reports_of(whole, number)[2:]
         assert [report.metrics for report in found] == [report.metrics for report in expected]
-        a, b = (epochs[-1].training(number) for epochs in (rest, whole))
+        a, b = (training(epochs[-1], number) for epochs in (rest, whole))
         assert a is not None and b is not None and a.history == b.history
         assert a.best is not None and b.best is not None and a.best["epoch"] == b.best["epoch"]
         assert all(
@@ -237,8 +245,8 @@ def test_members_change_between_cohorts_and_engines_from_their_resume_state(tmp_
         alone = train(replace(given, members=(given.members[number],), until=4), spec, splits)
         for metrics, report in zip(state[number]["history"], reports_of(alone, number), strict=True):
             assert metrics == pytest.approx(report.metrics, rel=1e-3)
-        training = alone[-1].training(number)
-        assert training is not None and state[number]["model"].keys() == training.model.keys()
+        whole = training(alone[-1], number)
+        assert state[number]["model"].keys() == whole.model.keys()
 
 
 def test_a_resume_file_holds_no_member_that_has_ended(tmp_path: Path) -> None:
@@ -246,9 +254,8 @@ def test_a_resume_file_holds_no_member_that_has_ended(tmp_path: Path) -> None:
     (first, *_) = cohort.train(task({"lr": 0.1}, {"lr": 0.2}), spec, splits, device=CPU, resume={})
     checkpoint.save_resume(str(tmp_path / "one.pt"), first.to_plain([1]))
     loaded = checkpoint.load_resume(str(tmp_path / "one.pt"))
-    training = first.training(1)
-    assert sorted(loaded) == [1] and training is not None
-    assert torch.equal(loaded[1]["model"]["hidden.weight"], training.model["hidden.weight"])
+    assert sorted(loaded) == [1]
+    assert torch.equal(loaded[1]["model"]["hidden.weight"], training(first, 1).model["hidden.weight"])
 
 
 @pytest.mark.parametrize("content", [b"", b"half a fi", b"PK\x03\x04torn"])

@@ -12,7 +12,7 @@ import torch
 
 from tuning import paths, storage
 from tuning.data import Splits
-from tuning.engine.solo import Training, model_arguments
+from tuning.engine.solo import Outcome, model_arguments
 from tuning.engine.stacked import members
 from tuning.errors import CheckpointError
 from tuning.records import State, TrialSpec
@@ -21,13 +21,11 @@ from tuning.spec import SweepSpec
 FORMAT = 1
 
 
-def save_best(
-    folder: str, training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits
-) -> str | None:
+def save_best(folder: str, outcome: Outcome, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> str | None:
     """Write a trial's best state and its card; return the file, None if no epoch was finite."""
-    if training.best is None:
+    if outcome.best is None:
         return None
-    content = checkpoint(training, trial, spec, splits)
+    content = checkpoint(outcome, trial, spec, splits)
     encoded = encode(content)
     path = paths.checkpoint_file(folder, trial.number)
     storage.write(path, encoded)
@@ -57,26 +55,26 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def checkpoint(training: Training, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:
+def checkpoint(outcome: Outcome, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return what a checkpoint file holds: the best state and plain data about it."""
-    assert training.best is not None
-    epoch = training.best["epoch"]
+    assert outcome.best is not None
+    epoch = outcome.best["epoch"]
     return {
         "format": FORMAT,
         "sweep": spec.name,
         "sweep_id": spec.id,
         "trial": trial.number,
-        "state": _state(training, spec).value,
+        "state": _state(outcome, spec).value,
         "model": spec.model,
         "arguments": model_arguments(trial, spec, splits),
         "hyperparameters": trial.hyperparameters,
-        "state_dict": training.best["state_dict"],
+        "state_dict": outcome.best["state_dict"],
         "metric": spec.metric,
         "mode": spec.mode,
         "epoch": epoch,
-        "value": training.history[epoch - 1][str(spec.metric)],
-        "metrics": training.history[epoch - 1],
-        "history": training.history,
+        "value": outcome.history[epoch - 1][str(spec.metric)],
+        "metrics": outcome.history[epoch - 1],
+        "history": outcome.history,
         "seed": spec.seed,
         "batch_size": trial.hyperparameters.get("batch_size", spec.batch_size),
         "data": spec.data,
@@ -87,11 +85,11 @@ def checkpoint(training: Training, trial: TrialSpec, spec: SweepSpec, splits: Sp
     }
 
 
-def _state(training: Training, spec: SweepSpec) -> State:
+def _state(outcome: Outcome, spec: SweepSpec) -> State:
     """Return how the trial had ended when this was written; whether it was pruned, the study knows."""
-    if not all(math.isfinite(value) for value in training.history[-1].values()):
+    if not all(math.isfinite(value) for value in outcome.history[-1].values()):
         return State.DIVERGED
-    return State.COMPLETED if training.epoch == spec.epochs else State.INTERRUPTED
+    return State.COMPLETED if outcome.epoch == spec.epochs else State.INTERRUPTED
 
 
 def save_resume(path: str, states: Iterable[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from tuning.data import Splits
 from tuning.engine import grouping, solo
-from tuning.engine.solo import Training
+from tuning.engine.solo import Outcome, Training
 from tuning.engine.stacked import StackedTraining
 from tuning.records import Cohort, EpochReport, State, TrialSpec
 from tuning.spec import SweepSpec
@@ -38,8 +38,8 @@ class Part(Protocol):
     def advance(self, until: int) -> list[EpochReport]:
         """Train up to and including an epoch, and report; a member that ends says so once."""
 
-    def training(self, number: int) -> Training | None:
-        """Return a member's state after its last epoch; None before the first."""
+    def outcome(self, number: int) -> Outcome | None:
+        """Return how far a member has come; None before its first epoch."""
 
     def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
         """Return the states of these members for a resume file."""
@@ -55,8 +55,8 @@ class Epoch:
     notes: list[str]
     """What the user should know of, once."""
 
-    def training(self, number: int) -> Training | None:
-        return self.parts[number].training(number)
+    def outcome(self, number: int) -> Outcome | None:
+        return self.parts[number].outcome(number)
 
     def stacks(self) -> list[list[int]]:
         """Return the trials of each stack, in the order of its rows."""
@@ -136,7 +136,7 @@ class _Single:
             self._has_ended = report.state is not State.RUNNING
         return reports
 
-    def training(self, number: int) -> Training | None:
+    def outcome(self, number: int) -> Outcome | None:
         return self._training
 
     def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:

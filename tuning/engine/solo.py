@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -28,22 +28,28 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@dataclass(slots=True)
-class Training:
-    """A trial's whole state between two epochs: all that a resumed trial needs."""
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """How far a trial has come: all that a checkpoint needs."""
 
-    trial: int
     epoch: int
-    model: dict[str, Tensor]
-    optimizer: dict[int, dict[str, Any]]
-    """Its `state`, by index of the parameter; hyperparameters are the trial's."""
     history: list[dict[str, float]]
     """Metrics per epoch, from epoch 1."""
     best: dict[str, Any] | None
     """`epoch` and `state_dict` of the best epoch so far; None before the first finite metric."""
 
+
+@dataclass(slots=True, kw_only=True)
+class Training(Outcome):
+    """A trial's whole state between two epochs: all that a resumed trial needs."""
+
+    trial: int
+    model: dict[str, Tensor]
+    optimizer: dict[int, dict[str, Any]]
+    """Its `state`, by index of the parameter; hyperparameters are the trial's."""
+
     def to_plain(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def train(
@@ -64,7 +70,7 @@ def train(
     model = build_model(trial, spec, splits).to(device)
     dropouts = replace_dropout(model, spec.seed, trial.number)
     optimizer = make_optimizer(model, trial.hyperparameters)
-    state = Training(trial.number, 0, {}, {}, [], None)
+    state = Training(trial=trial.number, epoch=0, model={}, optimizer={}, history=[], best=None)
     if resume is not None:
         state = Training(**resume)
         model.load_state_dict(state.model)

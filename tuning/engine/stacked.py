@@ -11,7 +11,7 @@ from torch import nn
 from tuning.data import Splits
 from tuning.engine.batches import Batches, augmented
 from tuning.engine.rows import Layout
-from tuning.engine.solo import Training, batch_size
+from tuning.engine.solo import Outcome, Training, batch_size
 from tuning.engine.stack import Stack
 from tuning.records import EpochReport, State, TrialSpec, improves
 from tuning.spec import SweepSpec
@@ -108,9 +108,16 @@ class StackedTraining:
             for dtype, kept in self._best.items():
                 kept[rows] = self._stack.rows[dtype][rows]
 
-    def training(self, number: int) -> Training:
-        """Return a copy of one member's state."""
-        return Training(**_member(self._stack.layout, self._live(), self.numbers.index(number)))
+    def outcome(self, number: int) -> Outcome:
+        """Return a copy of how far a member has come."""
+        row = self.numbers.index(number)
+        epoch = self._best_epochs[row]
+        best = (
+            None
+            if epoch is None
+            else {"epoch": epoch, "state_dict": self._stack.layout.state_dict(self._best, row)}
+        )
+        return Outcome(epoch=self.epoch, history=self._histories[row], best=best)
 
     def to_plain(self, numbers: Sequence[int]) -> Plain:
         """Return the states of these members; where it is all of them, their tensors are live."""

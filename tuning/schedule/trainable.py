@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from tuning import paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, cohort, probe
-from tuning.engine.solo import Training
+from tuning.engine.solo import Outcome, Training
 from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
 from tuning.references import load_data
@@ -96,16 +96,16 @@ def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: t
             saver.save(last, going_on, at_once=epoch >= task.until)
         outbox.put(last, hold=epoch >= task.until)
     for member in task.members:  # before the driver hears of the end: what it is told of exists
-        training = _state(member.trial.number, last, resume)
-        if training is not None:
-            checkpoint.save_best(folder, training, member.trial, spec, splits)
+        outcome = _outcome(member.trial.number, last, resume)
+        if outcome is not None:
+            checkpoint.save_best(folder, outcome, member.trial, spec, splits)
     outbox.flush()
 
 
-def _state(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, Any]]) -> Training | None:
-    """Return a member's state after the last epoch; if none was left, that of the resume file."""
+def _outcome(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, Any]]) -> Outcome | None:
+    """Return how far a member has come after the last epoch; if none was left, by the resume file."""
     if last is not None:
-        return last.training(number)
+        return last.outcome(number)
     return Training(**resume[number]) if number in resume else None
 
 

@@ -4,7 +4,6 @@ It is opened by absolute path: Optuna's lock spins for ever under a relative one
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,7 @@ class BatchingBackend(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with self.batch():
             self._held += logs
-            self._recent += [json.loads(json.dumps(log)) for log in logs]  # as they would be read back
+            self._recent += logs
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         if self._first is None:

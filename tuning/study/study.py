@@ -93,7 +93,10 @@ class Study:
         self._look_back(number)
         with self.batch():
             return TrialSpec(
-                number=number, hyperparameters=self._suggest(self._trial(number), self._given(number))
+                number=number,
+                hyperparameters=self._suggest(
+                    optuna.trial.Trial(self._study, self._trial_id(number)), self._given(number)
+                ),
             )
 
     def _from_queue(self, number: int) -> TrialSpec:
@@ -118,7 +121,7 @@ class Study:
         """Store a trial's metric of one epoch; return False if that epoch was there already."""
         if epoch in self._frozen(number).intermediate_values:
             return False
-        self._trial(number).report(value, epoch)
+        self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, value)
         return True
 
     def has_value(self, number: int, epoch: int) -> bool:
@@ -130,7 +133,7 @@ class Study:
 
     def set_rung(self, number: int, epoch: int) -> None:
         if self.rung(number) < epoch:
-            self._trial(number).set_user_attr("rung", epoch)
+            self._set(number, rung=epoch)
 
     def tell(self, number: int, state: State, cause: str | None = None) -> None:
         """End a trial; a trial that has ended stays as it is."""
@@ -143,10 +146,7 @@ class Study:
         elif state is State.PRUNED:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            trial = self._trial(number)
-            trial.set_user_attr("state", state.value)
-            if cause:
-                trial.set_user_attr("cause", cause)
+            self._set(number, state=state.value, **({"cause": cause} if cause else {}))
             self._study.tell(number, state=TrialState.FAIL)
         self._history.ended(self._frozen(number))
 
@@ -194,11 +194,8 @@ class Study:
                 before = self._frozen(place.trial).user_attrs
                 if (before.get("where"), before.get("cohort")) == (place.where, place.cohort):
                     continue
-                trial = self._trial(place.trial)
-                trial.set_user_attr("where", place.where)
-                trial.set_user_attr("cohort", place.cohort)
                 stacks = [*before.get("stacks", []), [place.epoch, place.slot, place.width]]
-                trial.set_user_attr("stacks", stacks)
+                self._set(place.trial, where=place.where, cohort=place.cohort, stacks=stacks)
                 new.append(place)
         return new
 
@@ -215,8 +212,10 @@ class Study:
         seen = [one for one in self._history.window() if one != number]
         self._proposals.look_back(lambda: map(self._frozen, seen), seed)
 
-    def _trial(self, number: int) -> optuna.trial.Trial:
-        return optuna.trial.Trial(self._study, self._trial_id(number))
+    def _set(self, number: int, **attributes: Any) -> None:
+        """Set user attributes, past Optuna's `Trial`, whose making takes longer than the setting."""
+        for key, value in attributes.items():
+            self._storage.set_trial_user_attr(self._trial_id(number), key, value)
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._trial_id(number))

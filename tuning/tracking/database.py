@@ -140,8 +140,8 @@ def _log_artifacts(repository: Any, files: Iterable[str], folder: str) -> None:
 
 
 def _insert(session: Any, table: Any, rows: list[Row]) -> None:
-    if rows:
-        session.execute(insert(table), rows)
+    if rows:  # past the ORM, which takes as long as the database
+        session.connection().execute(insert(table.__table__), rows)
 
 
 def _write_status(session: Any, going: Mapping[str, tuple[int, Run]]) -> None:
