@@ -22,7 +22,7 @@ from benchmarks import figure, machine, tables
 from benchmarks.job import Job, draw
 from tuning import data
 from tuning.data import Splits
-from tuning.engine import solo
+from tuning.engine import memory, solo
 from tuning.engine.batches import Batches
 from tuning.engine.layers import replace_dropout
 from tuning.engine.stack import Stack
@@ -33,7 +33,9 @@ from tuning.spec import SweepSpec
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1, 4, 16, 64, 256)
-MODES = ("serial", "processes", "cohort")
+MODES = ("serial", "processes", "cohort", "graph")
+"""`graph`: the cohort's step captured as a CUDA graph and replayed, on a GPU only."""
+
 SECONDS = 0.5
 """Time that each measurement takes, at least, after a first step."""
 
@@ -55,13 +57,17 @@ class Found:
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if "graph" in options.mode and options.device != "cuda":
+        parser.error("--mode graph needs a GPU (--device cuda)")
+    memory.keep_freed()  # as the workers of a sweep do
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     found: list[Found] = []
     for model in options.model or models.CATALOG:
         for precision in options.precision:
-            for mode in options.mode:
+            for mode in options.mode or (mode for mode in MODES if mode != "graph" or device.type == "cuda"):
                 for size in (1,) if mode == "serial" else options.sizes:
                     one = measure(model, mode, size, precision, device)
                     if one is None:
@@ -95,8 +101,8 @@ def measure(model: str, mode: str, size: int, precision: str, device: torch.devi
         )
     except torch.OutOfMemoryError:
         return None
-    memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
-    return Found(model=model, mode=mode, precision=precision, size=size, steps_per_s=rate, memory_mb=memory)
+    peak = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
+    return Found(model=model, mode=mode, precision=precision, size=size, steps_per_s=rate, memory_mb=peak)
 
 
 def _rate(job: Job, mode: str, precision: str, device: torch.device) -> float:
@@ -105,7 +111,7 @@ def _rate(job: Job, mode: str, precision: str, device: torch.device) -> float:
     trials = [TrialSpec(number=i, hyperparameters=dict(one)) for i, one in enumerate(job.configurations)]
     batches = Batches(splits.train, job.batch_size, device, ordered=splits.ordered)
     batch = next(batches.shuffled(job.seed, 1))
-    train = (_stacked if mode == "cohort" else _alone)(trials, spec, splits, device)
+    train = {"serial": _alone, "cohort": _stacked, "graph": _captured}[mode](trials, spec, splits, device)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -113,7 +119,7 @@ def _rate(job: Job, mode: str, precision: str, device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    return (len(trials) if mode == "cohort" else 1) / _seconds(step)
+    return len(trials) / _seconds(step)
 
 
 def _settings(job: Job) -> tuple[SweepSpec, Splits]:
@@ -137,6 +143,37 @@ def _stacked(
     built = [solo.build_model(trial, spec, splits) for trial in trials]
     stack = Stack(trials, built, device=device, seed=spec.seed, task=splits.task, carry=splits.ordered)
     return lambda batches: stack.train_epoch(batches, 0)
+
+
+def _captured(
+    trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device
+) -> Callable[[Any], Any]:
+    """Capture the step at its first batch. A replay repeats its masks: it shows the speed, no training."""
+    built = [solo.build_model(trial, spec, splits) for trial in trials]
+    stack = Stack(trials, built, device=device, seed=spec.seed, task=splits.task, carry=splits.ordered)
+    graph = torch.cuda.CUDAGraph()
+    captured = False
+
+    def step(inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        _, gradients, _ = stack.gradients(inputs, targets, (), 0)
+        stack.optimizer.step(gradients)
+
+    def replay(batches: Any) -> None:
+        nonlocal captured
+        if not captured:
+            (batch,) = batches
+            side = torch.cuda.Stream(device)  # warm up aside, as torch's documentation of graphs asks
+            side.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    step(*batch)
+            torch.cuda.current_stream(device).wait_stream(side)
+            with torch.cuda.graph(graph):
+                step(*batch)
+            captured = True
+        graph.replay()
+
+    return replay
 
 
 def _seconds(step: Callable[[], None]) -> float:

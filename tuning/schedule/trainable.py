@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 
 from tuning import paths
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, probe
+from tuning.engine import checkpoint, cohort, memory, probe
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
@@ -138,11 +138,9 @@ class _Outbox:
     def put(self, epoch: cohort.Epoch, *, hold: bool) -> None:
         self._reports += epoch.reports
         self._notes += epoch.notes
-        if (
-            list(epoch.parts.values()) != self._parts
-        ):  # the first epoch, or trials that train alone from now on
-            self._parts = list(epoch.parts.values())
-            self._stacks = epoch.stacks()
+        parts = list(epoch.parts.values())
+        if parts != self._parts:  # the first epoch, or trials that train alone from now on
+            self._parts, self._stacks = parts, epoch.stacks()
         if not hold and time.monotonic() - self._sent_s > REPORT_INTERVAL_S:
             self.flush()
 
@@ -177,6 +175,7 @@ def prepare_process(spec: SweepSpec) -> torch.device:
 
     Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
     """
+    memory.keep_freed()
     torch.set_num_threads(max(1, math.floor(spec.resources.cpus)))
     with contextlib.suppress(RuntimeError):  # only before the first parallel work of a process
         torch.set_num_interop_threads(1)

@@ -15,7 +15,7 @@ from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
 from tuning.study.journal import BatchingBackend, open_storage
-from tuning.study.suggest import History, Proposals, suggest
+from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -53,7 +53,12 @@ class Study:
                 ) from None
         self._id = storage.get_study_id_from_name(str(spec.name))
         self._history = History(self.mode)
+        self._ids: dict[int, int] = {}
+        """Optuna's id by number, of trials that were asked for here."""
+        self._epochs: dict[int, int] = {}
+        """Last epoch of which there is a value, by number: they come one after the other."""
         for trial in self._study.get_trials(deepcopy=False):
+            self._epochs[trial.number] = max(trial.intermediate_values, default=0)
             if trial.state is TrialState.RUNNING:
                 self._history.began(trial.number)
             self._history.ended(trial)
@@ -83,10 +88,14 @@ class Study:
         """Open the next trials together: suggestions that differ."""
         trials = self._study.get_trials(deepcopy=False)
         queued = [trial.number for trial in trials if trial.state is TrialState.WAITING][:count]
-        fresh = range(len(trials), len(trials) + count - len(queued))
-        self._look_back((*queued, *fresh)[0])
+        numbers = [*queued, *range(len(trials), len(trials) + count - len(queued))]
+        found = []
         with self.batch():
-            return [self._from_queue(number) for number in queued] + [self._open(number) for number in fresh]
+            for index, number in enumerate(numbers):
+                if index % PENDING == 0:
+                    self._look_back(number)
+                found.append(self._from_queue(number) if index < len(queued) else self._open(number))
+        return found
 
     def take_up(self, number: int) -> TrialSpec:
         """Return an unfinished trial; what a death left unsuggested is suggested now."""
@@ -119,13 +128,14 @@ class Study:
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Store a trial's metric of one epoch; return False if that epoch was there already."""
-        if epoch in self._frozen(number).intermediate_values:
+        if self.has_value(number, epoch):
             return False
         self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, value)
+        self._epochs[number] = epoch
         return True
 
     def has_value(self, number: int, epoch: int) -> bool:
-        return epoch in self._frozen(number).intermediate_values
+        return epoch <= self._epochs.get(number, 0)
 
     def rung(self, number: int) -> int:
         """Return the last rung from which the trial was let go on, 0 if none."""
@@ -221,7 +231,10 @@ class Study:
         return self._storage.get_trial(self._trial_id(number))
 
     def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        if number not in self._ids:
+            found = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+            self._ids[number] = found
+        return self._ids[number]
 
     def _given(self, number: int) -> Mapping[str, Any]:
         """Return what is fixed for a trial, by the spec or by its entry under `try`."""

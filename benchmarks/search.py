@@ -1,0 +1,234 @@
+"""`python -m benchmarks.search`: does a search in cohorts find models as good as one by one?
+
+One core, no Ray, no MLflow: only who suggests and how many at a time differ. One by one: Optuna's own
+`TPESampler`, which sees every result before the next suggestion, and the solo engine. In cohorts: as a
+sweep of two workers does it, the study's suggestions for a whole cohort while another one trains.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+
+from benchmarks import machine, tables
+from benchmarks.__main__ import RESULTS
+
+MODELS = {"net": (384, 30), "batchnorm_net": (192, 3)}
+"""Trials and epochs by model."""
+
+SEEDS = 10
+WORKERS = 2
+
+Found = list[tuple[float, float]]
+"""Seconds since the start and value of each trial, in the order in which they ended."""
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    circumstances = machine.describe("python -m benchmarks.search " + " ".join(sys.argv[1:]))
+    ways = {"one by one": 1, **{f"cohorts of {size}": size for size in options.sizes}}
+    jobs = [
+        (model, way, size, seed)
+        for model in options.models
+        for seed in range(options.seeds)
+        for way, size in ways.items()
+    ]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        done = pool.starmap(_search, [(model, size, seed) for model, _, size, seed in jobs], chunksize=1)
+    found: dict[str, dict[str, list[Found]]] = {}
+    for (model, way, _, _), one in zip(jobs, done, strict=True):
+        found.setdefault(model, {}).setdefault(way, []).append(one)
+    text = "\n\n".join([_markdown(found), tables.circumstances_markdown(circumstances)]) + "\n"
+    print(text)
+    if options.keep:
+        (RESULTS / "search.md").write_text(text, encoding="utf-8")
+        plain = {**circumstances, "values": _values(found)}
+        (RESULTS / "search.json").write_text(json.dumps(plain) + "\n", encoding="utf-8")
+    return 0
+
+
+def _search(model: str, size: int, seed: int) -> Found:
+    from tests.engine.trials import settings
+
+    torch.set_num_threads(1)
+    trials, epochs = MODELS[model]
+    spec, splits = settings(model, trials=trials, epochs=epochs, name="search")
+    spec = replace(spec, seed=seed, id=f"{seed:032}")
+    _warm_up(spec, splits)
+    start_s = time.perf_counter()
+    ended = _one_by_one(spec, splits) if size == 1 else _in_cohorts(spec, splits, size)
+    return [(time.perf_counter() - start_s, value) for value in ended]
+
+
+def _warm_up(spec: Any, splits: Any) -> None:
+    """Train once: what a process does at its first step is no part of a search."""
+    from tuning.records import TrialSpec
+
+    _train_alone(TrialSpec(number=0, hyperparameters={}), replace(spec, epochs=1), splits)
+
+
+def _one_by_one(spec: Any, splits: Any) -> Iterator[float]:
+    import optuna
+
+    from tuning.records import TrialSpec
+    from tuning.study.suggest import suggest
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize" if spec.mode == "max" else "minimize",
+        sampler=optuna.samplers.TPESampler(seed=spec.seed),
+    )
+    for number in range(spec.trials):
+        trial = study.ask()
+        chosen = {key: suggest(trial, key, dimension) for key, dimension in spec.search.items()}
+        values = _train_alone(TrialSpec(number=number, hyperparameters=chosen), spec, splits)
+        if values is None:
+            study.tell(number, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(number, values)
+        yield _WORST[spec.mode] if values is None else values
+
+
+_WORST = {"min": float("inf"), "max": float("-inf")}
+
+
+def _train_alone(trial: Any, spec: Any, splits: Any) -> float | None:
+    """Return a trial's best value; None if it diverges."""
+    from tuning.engine import solo
+    from tuning.records import State
+
+    device = torch.device("cpu")
+    reports = [report for report, _ in solo.train(trial, spec, splits, until=spec.epochs, device=device)]
+    if reports[-1].state is State.DIVERGED:
+        return None
+    return float(_BEST[spec.mode](report.metrics[spec.metric] for report in reports))
+
+
+_BEST: dict[str, Any] = {"min": min, "max": max}
+
+
+def _in_cohorts(spec: Any, splits: Any, size: int) -> Iterator[float]:
+    from tuning.records import State
+    from tuning.study import Study
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(spec, Path(folder) / "study.log", write=True)
+        waiting: deque[list[Any]] = deque()
+        left = spec.trials
+        while left or waiting:
+            while left and len(waiting) < WORKERS:
+                waiting.append(study.ask_many(min(size, left)))
+                left -= len(waiting[-1])
+            together = waiting.popleft()
+            values = _train_together(together, spec, splits)
+            with study.batch():
+                for trial in together:
+                    state = State.COMPLETED if trial.number in values else State.DIVERGED
+                    if state is State.COMPLETED:
+                        study.report(trial.number, spec.epochs, values[trial.number])
+                    study.tell(trial.number, state)
+            yield from (values.get(trial.number, _WORST[spec.mode]) for trial in together)
+
+
+def _train_together(trials: list[Any], spec: Any, splits: Any) -> dict[int, float]:
+    """Return the best value of each trial that does not diverge."""
+    from tuning.engine import cohort
+    from tuning.records import Cohort, Member, State
+
+    task = Cohort(id="a", members=tuple(Member(trial=trial) for trial in trials), until=spec.epochs)
+    best: dict[int, float] = {}
+    diverged = set()
+    for epoch in cohort.train(task, spec, splits, device=torch.device("cpu"), resume={}):
+        for report in epoch.reports:
+            if report.state is State.DIVERGED:
+                diverged.add(report.trial)
+            else:
+                value = report.metrics[spec.metric]
+                best[report.trial] = _BEST[spec.mode](value, best.get(report.trial, value))
+    return {number: value for number, value in best.items() if number not in diverged}
+
+
+def _markdown(found: dict[str, dict[str, list[Found]]]) -> str:
+    parts = ["# Best value against number of trials and against time", NOTES]
+    for model, by_way in found.items():
+        trials, epochs = MODELS[model]
+        parts.append(f"## {model}, {trials} trials of {epochs} epochs, {SEEDS} seeds")
+        counts = [count for count in (24, 48, 96, 192, 384) if count <= trials]
+        rows = [
+            (way, *(_spread([_best_of(run, count) for run in runs]) for count in counts), *_time(runs))
+            for way, runs in by_way.items()
+        ]
+        head = ("after", *(f"{count} trials" for count in counts), "seconds for all")
+        parts.append(tables.table(head, rows))
+        whole_s = median(run[-1][0] for run in by_way["one by one"])
+        times = [whole_s * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
+        rows = [
+            (way, *(_spread([_best_until(run, time_s) for run in runs]) for time_s in times))
+            for way, runs in by_way.items()
+        ]
+        parts.append(tables.table(("after", *(f"{time_s:.1f} s" for time_s in times)), rows))
+        for way, runs in by_way.items():
+            if way != "one by one":
+                better = sum(
+                    _best_of(run, trials) <= _best_of(alone, trials)
+                    for run, alone in zip(runs, by_way["one by one"], strict=True)
+                )
+                parts.append(f"{way}: at least as good as one by one at the end in {better} of {len(runs)}.")
+    return "\n\n".join(parts)
+
+
+NOTES = (
+    "Median over the seeds (first - third quartile) of the best validation loss so far, the lower the "
+    "better. Two searches run at a time, each on one core. One by one: `TPESampler()` of Optuna, which sees "
+    "each result before its next suggestion. Cohorts: suggested together while another cohort trains."
+)
+
+
+def _time(runs: list[Found]) -> tuple[str]:
+    return (f"{median(run[-1][0] for run in runs):.1f}",)
+
+
+def _best_of(run: Found, count: int) -> float:
+    return min(value for _, value in run[:count])
+
+
+def _best_until(run: Found, time_s: float) -> float:
+    return min((value for at_s, value in run if at_s <= time_s), default=float("inf"))
+
+
+def _spread(values: list[float]) -> str:
+    if max(values) == float("inf"):
+        return "-"
+    low, _, high = quantiles(values, n=4) if len(values) > 1 else (values * 3)
+    return f"{median(values):.4g} ({low:.4g} - {high:.4g})"
+
+
+def _values(found: dict[str, dict[str, list[Found]]]) -> dict[str, Any]:
+    return {
+        model: {way: [[round(value, 8) for _, value in run] for run in runs] for way, runs in by_way.items()}
+        for model, by_way in found.items()
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=[16, 48], help="trials of a cohort")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--processes", type=int, default=2, help="searches at a time")
+    parser.add_argument("--keep", action="store_true", help="write the results to benchmarks/results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
