@@ -118,7 +118,7 @@ RACES = {
         # An hour for all; it grows slower with more, so this flatters it.
         entered={"ours": None, "textbook": 48, "bare": None},
     ),
-    "net": _against_bare("net", trials=512, epochs=60, least=3, title="512 trials of the regression net"),
+    "net": _against_bare("net", trials=2048, epochs=60, least=3, title="2,048 trials of the regression net"),
     "rnn": _against_bare("rnn", trials=512, epochs=5, least=3, title="512 trials of the RNN regressor"),
     # Which units were dropped moves the losses of a net that overfits twenty points by a quarter.
     "dropout_net": replace(

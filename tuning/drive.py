@@ -3,7 +3,6 @@
 import os
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,13 +22,13 @@ from tuning.tracking import client
 from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from tuning.schedule.connection import Node
+    from tuning.schedule.connection import Cluster
     from tuning.schedule.probing import Probe
 
 INTERRUPTED = "interrupted"
 
 
-def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> SweepResult:
+def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     """Run what was planned; an interrupted sweep returns, with `interrupted` set."""
     where = planned.paths
     if planned.spec.tracking_uri:
@@ -59,7 +58,7 @@ def carry_out(planned: Plan, cluster: "Future[list[Node]]", clock: Clock) -> Swe
 def _carry_on(
     planned: Plan,
     study: Study,
-    cluster: "Future[list[Node]]",
+    cluster: "Cluster",
     most_workers: int,
     progress: screen.Progress,
     clock: Clock,
@@ -86,11 +85,12 @@ def _carry_on(
                 progress.say(f"all {spec.trials} trials have ended; a larger total (--trials) asks for more")
             else:
                 progress.phase("starting Ray")
-                cluster.result()
+                cluster.nodes()
                 clock.mark("Ray up")
                 progress.phase("starting workers")
                 listener = Listener(study, tracker, progress.say, clock)
                 _schedule(planned, dispatcher, listener, interrupt, progress.say)
+            cluster.release()
             progress.phase("saving")
             unfinished.save_best(study, folder, planned.splits)
             for number in study.unfinished():
@@ -112,12 +112,12 @@ def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher
     return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
 
 
-def _share(spec: SweepSpec, cluster: "Future[list[Node]]") -> tuple[Resources, int]:
+def _share(spec: SweepSpec, cluster: "Cluster") -> tuple[Resources, int]:
     """Return a worker's share of the cluster, and how many workers there may be."""
     from tuning.schedule import resources
 
     # A local cluster is still on its way up, but what it will have is known.
-    nodes = cluster.result() if spec.address or cluster.done() else [resources.local_node()]
+    nodes = cluster.nodes() if spec.address or cluster.is_up else [resources.local_node()]
     return resources.share(spec, nodes)
 
 

@@ -1,5 +1,6 @@
 """Models and data by name: a catalog entry, `package.module:callable` or `file.py:callable`."""
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -102,8 +103,9 @@ def model_name(reference: str) -> str:
     return reference.rpartition(":")[2]
 
 
+@functools.cache
 def load_model(reference: str) -> ModelReference:
-    """Find a model by catalog name or callable reference."""
+    """Find a model by catalog name or callable reference; once per process, as Python imports modules."""
     import models  # imports torch, which a command that only reads a spec does not need
 
     if not is_callable_reference(reference):

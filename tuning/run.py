@@ -50,7 +50,7 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
     from tuning.schedule import connection
 
     clock = Clock()
-    with connection.connect(specs_[0].address) as cluster:
+    with connection.connect(specs_[0].address, uses=len(specs_)) as cluster:
         from tuning import drive, plan
 
         clock.mark("torch imported")

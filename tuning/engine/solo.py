@@ -80,7 +80,7 @@ def train(
     held_out = Batches(splits.validation, batch_size(trial, spec), device, ordered=splits.ordered)
     for epoch in range(state.epoch + 1, until + 1):
         start_s = time.perf_counter()
-        _seed_modules(spec.seed, trial.number, epoch, device)
+        _seed_modules(spec.seed, trial.number, epoch)
         batches = rows.shuffled(spec.seed, epoch)
         if trial.hyperparameters.get("augment") and splits.augment is not None:
             batches = augmented(batches, splits, spec.seed, epoch)
@@ -150,7 +150,7 @@ def build_model(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> nn.Module:
     """Return the trial's model with the initial weights of (sweep seed, trial number)."""
     arguments = model_arguments(trial, spec, splits)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(spec.seed, "weights", trial.number))
+        _seed(derive(spec.seed, "weights", trial.number))
         model = load_model(spec.model).build(**arguments)
     assert isinstance(model, nn.Module)
     return model
@@ -213,9 +213,13 @@ def evaluate(
     return metrics
 
 
-def _seed_modules(seed: int, trial: int, epoch: int, device: torch.device) -> None:
+def _seed_modules(seed: int, trial: int, epoch: int) -> None:
     """Seed what a model draws by itself (functional dropout, noise), so that a resume repeats it."""
-    value = derive(seed, "modules", trial, epoch)
-    torch.manual_seed(value)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(value)
+    _seed(derive(seed, "modules", trial, epoch))
+
+
+def _seed(value: int) -> None:
+    """Seed as `torch.manual_seed` does, which formats the whole stack for a CUDA that is not in use."""
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(value)

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -38,26 +38,56 @@ class Node:
     gpus: float
 
 
+class Cluster:
+    """A connection to a Ray cluster, perhaps still on its way up.
+
+    Args:
+        nodes: what it holds.
+        uses: sweeps that will run on it.
+        leave: begins to disconnect, and returns without waiting for the end of that.
+    """
+
+    def __init__(
+        self, nodes: "Future[list[Node]]", uses: int, leave: Callable[[], object] = lambda: None
+    ) -> None:
+        self._nodes, self._uses, self._leave = nodes, uses, leave
+
+    @property
+    def is_up(self) -> bool:
+        return self._nodes.done()
+
+    def nodes(self) -> list[Node]:
+        """Wait until it is up, and return its nodes.
+
+        Raises:
+            RequestError: when there is no such cluster.
+        """
+        return self._nodes.result()
+
+    def release(self) -> None:
+        """Note that one sweep has run; after the last one leave the cluster, while records are closed."""
+        self._uses -= 1
+        if self._uses == 0:
+            self._leave()
+
+
 @contextlib.contextmanager
-def connect(address: str | None) -> Iterator["Future[list[Node]]"]:
+def connect(address: str | None, uses: int = 1) -> Iterator[Cluster]:
     """Connect to the cluster at `address`, or start a local one and stop it at the end.
 
-    Yields the nodes as a future: a local cluster takes four seconds to come up, in which its user
-    can import torch and check the request. A process that is connected already (a notebook, a
-    test, another sweep) keeps its connection.
-
-    The future raises:
-        RequestError: when there is no cluster at `address`.
+    A local cluster takes four seconds to come up, in which its user can import torch and check the
+    request. A process that is connected already (a notebook, a test, another sweep) keeps its connection.
     """
     if ray.is_initialized():
         done: Future[list[Node]] = Future()
         done.set_result(nodes())
-        yield done
+        yield Cluster(done, uses)
         return
+    # One thread connects and disconnects: from another, Ray's core waits 15 s for it.
     with ThreadPoolExecutor(1, thread_name_prefix="ray-init") as executor:
         try:
-            yield executor.submit(_initialise, address)
-        finally:  # in the thread that connected: from another, Ray's core waits 15 s for it
+            yield Cluster(executor.submit(_initialise, address), uses, lambda: executor.submit(ray.shutdown))
+        finally:
             with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
                 executor.submit(ray.shutdown).result()  # prints what workers said last
 

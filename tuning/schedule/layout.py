@@ -37,7 +37,7 @@ def lay_out(spec: SweepSpec, kept: Sizing | None, say: Callable[[str], None]) ->
         if known is not None:
             return Layout(size, workers, known)
     with connect(spec.address) as cluster:
-        size, workers, found = _without_measuring(spec, kept, cluster.result())
+        size, workers, found = _without_measuring(spec, kept, cluster.nodes())
         if found is None:
             say("measuring cohort sizes ...")
             task = ray.remote(_measure).options(num_cpus=size.cpus, num_gpus=size.gpus or 0)
