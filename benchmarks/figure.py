@@ -1,6 +1,6 @@
 """Figures of results, as SVG."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -23,6 +23,25 @@ def speedups(found: Mapping[str, Mapping[int, float]], file: Path) -> None:
     axes.set_xlabel("trials in a cohort")
     axes.set_ylabel("trials per second, one by one = 1")
     axes.legend(fontsize="small")
+    _save(drawn, file)
+
+
+def busy(spans: Mapping[int, Sequence[tuple[float, float, int]]], file: Path) -> None:
+    """Draw what each worker trains when: a bar per span of seconds, coloured by the epoch."""
+    drawn = Figure(figsize=(8, 1 + 0.7 * len(spans)))
+    axes = drawn.subplots()
+    last = max(epoch for found in spans.values() for _, _, epoch in found)
+    colours = matplotlib.colormaps["viridis"]
+    for worker, found in spans.items():
+        bars = [(begin_s, end_s - begin_s) for begin_s, end_s, _ in found]
+        shades = [colours((epoch - 1) / max(1, last - 1)) for _, _, epoch in found]
+        axes.broken_barh(bars, (worker - 0.4, 0.8), facecolors=shades)
+    axes.set_yticks(list(spans), [f"worker {worker}" for worker in spans])
+    axes.set_xlabel(f"seconds since the first epoch; dark: epoch 1, bright: epoch {last}")
+    _save(drawn, file)
+
+
+def _save(drawn: Figure, file: Path) -> None:
     drawn.tight_layout()
     with matplotlib.rc_context({"svg.hashsalt": "tuning"}):  # ids that stay the same
         drawn.savefig(file, metadata={"Date": None})

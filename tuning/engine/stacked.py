@@ -103,9 +103,13 @@ class StackedTraining:
     def _keep_best(self) -> None:
         """Copy the rows of members for which this epoch is the best so far."""
         better = [row for row, epoch in enumerate(self._best_epochs) if epoch == self.epoch]
-        if better:
-            rows = torch.tensor(better, device=self._stack.parameters.device)
-            for dtype, kept in self._best.items():
+        rows = torch.tensor(better, device=self._stack.parameters.device)
+        for dtype, kept in self._best.items():
+            if len(better) > len(self.numbers) // 2:  # in one pass over all rows
+                is_better = torch.zeros(len(kept), 1, dtype=torch.bool, device=kept.device)
+                is_better[rows] = True
+                torch.where(is_better, self._stack.rows[dtype], kept, out=kept)
+            elif better:
                 kept[rows] = self._stack.rows[dtype][rows]
 
     def outcome(self, number: int) -> Outcome:

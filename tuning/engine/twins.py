@@ -90,7 +90,7 @@ class StackedLinear(nn.Module):
     """A linear layer over (features, rows) in memory: ten times as fast where features are few.
 
     Many small products of (out, in) by (in, rows) run along the rows, which are many, instead of along
-    the features.
+    the features. Where the rows are fewer, and no gradient is wanted, it is torch's own.
     """
 
     weight: Tensor
@@ -101,7 +101,7 @@ class StackedLinear(nn.Module):
         self.weight, self.bias = module.weight, module.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() < 2:
+        if x.dim() < 2 or (not self.training and 2 * x.shape[:-1].numel() <= min(self.weight.shape)):
             return F.linear(x, self.weight, self.bias)
         y: Tensor = self.weight @ x.flatten(0, -2).mT
         if self.bias is not None:
