@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from tuning.tracking import client
 from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from tuning.schedule.connection import Cluster
+    from tuning.schedule.connection import Cluster, Node
     from tuning.schedule.probing import Probe
 
 INTERRUPTED = "interrupted"
@@ -33,10 +33,12 @@ def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     where = planned.paths
     if planned.spec.tracking_uri:
         client.check(planned.spec.tracking_uri)
-    size, most = _share(planned.spec, cluster)
+    nodes = _checked_nodes(planned.spec, cluster)
     _make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
-        planned = replace(planned, spec=replace(_settle(planned.spec, where), resources=size))
+        spec = _settle(planned.spec, where)
+        size, most = _share(spec, where, nodes, cluster, lambda text: print(text, file=terminal, flush=True))
+        planned = replace(planned, spec=replace(spec, resources=size))
         study = _open_study(planned)
         planned = replace(planned, spec=study.spec)
         with screen.Progress(study.spec, terminal, study.trials()) as progress:
@@ -112,13 +114,33 @@ def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher
     return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
 
 
-def _share(spec: SweepSpec, cluster: "Cluster") -> tuple[Resources, int]:
-    """Return a worker's share of the cluster, and how many workers there may be."""
+def _checked_nodes(spec: SweepSpec, cluster: "Cluster") -> "Sequence[Node]":
+    """Return the cluster's nodes; refuse a sweep of which they hold no worker.
+
+    A local one is still on its way up, but what it will have is known.
+    """
     from tuning.schedule import resources
 
-    # A local cluster is still on its way up, but what it will have is known.
     nodes = cluster.nodes() if spec.address or cluster.is_up else [resources.local_node()]
-    return resources.share(spec, nodes)
+    resources.share(spec, nodes)
+    return nodes
+
+
+def _share(
+    spec: SweepSpec,
+    where: paths.SweepPaths,
+    nodes: "Sequence[Node]",
+    cluster: "Cluster",
+    say: Callable[[str], None],
+) -> tuple[Resources, int]:
+    """Return a worker's share of the cluster, measured if need be, and how many workers there may be."""
+    from tuning.schedule import resources, sharing
+
+    kept = sizing.Sizing.load(where.sizing)
+    if sharing.is_open(spec, nodes, kept):
+        kept = sharing.measure_shares(spec, cluster.nodes(), say)
+        kept.keep(where.sizing)
+    return resources.share(sharing.with_share(spec, kept), nodes)
 
 
 def _make_home(where: paths.SweepPaths) -> None:

@@ -43,6 +43,13 @@ class Sizing:
     asked: tuple[int, ...] = ()
     """Sizes that were to be measured; larger ones than those that were did not pay or fit."""
     measured: tuple[Measured, ...] = ()
+    gpus: float | None = None
+    """Share of a GPU per worker that was found best; None where that was not in question."""
+
+    @property
+    def trials_per_s(self) -> float:
+        """Of one worker."""
+        return next((one.trials_per_s for one in self.measured if one.size == self.size), 0.0)
 
     def keep(self, file: Path) -> None:
         storage.write(str(file), (json.dumps(asdict(self), indent=2) + "\n").encode())
@@ -59,7 +66,8 @@ class Sizing:
 
     def describe(self) -> str:
         together = f"{self.size} trials train together" if self.size > 1 else "each trial trains alone"
-        return f"{together}: {self.why}"
+        shared = f", {round(1 / self.gpus)} such workers on a GPU" if self.gpus else ""
+        return f"{together}{shared}: {self.why}"
 
 
 def most_useful(trials: int, workers: int) -> int:
@@ -122,6 +130,16 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
         limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS}"
         why += f"; {limit}"
     return enough.size, why
+
+
+def best_share(found: Sequence[Sizing]) -> Sizing:
+    """Return the one with the fewest workers on a GPU that nearly reach the highest speed.
+
+    Args:
+        found: of several shares of a GPU, the largest first.
+    """
+    rates = [one.trials_per_s / (one.gpus or 1.0) for one in found]
+    return next(one for one, rate in zip(found, rates, strict=True) if rate >= ENOUGH * max(rates))
 
 
 def mean(of_workers: Sequence[Sequence[Measured]]) -> list[Measured]:

@@ -3,12 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import ray
-
-from tuning.references import load_data
+from tuning.schedule import sharing
 from tuning.schedule.connection import Node, connect
 from tuning.schedule.resources import local_node, share
-from tuning.schedule.trainable import measure, prepare_process
 from tuning.sizing import Sizing, from_workers, wanted_sizes, without_measuring
 from tuning.spec import Resources, SweepSpec
 
@@ -37,24 +34,23 @@ def lay_out(spec: SweepSpec, kept: Sizing | None, say: Callable[[str], None]) ->
         if known is not None:
             return Layout(size, workers, known)
     with connect(spec.address) as cluster:
-        size, workers, found = _without_measuring(spec, kept, cluster.nodes())
+        nodes = cluster.nodes()
+        if sharing.is_open(spec, nodes, kept):
+            kept = sharing.measure_shares(spec, nodes, say)
+        size, workers, found = _without_measuring(spec, kept, nodes)
         if found is None:
             say("measuring cohort sizes ...")
-            task = ray.remote(_measure).options(num_cpus=size.cpus, num_gpus=size.gpus or 0)
             used = min(workers, spec.trials)
-            sizes = list(wanted_sizes(spec.trials, used))
-            told: str = ray.get(task.remote(replace(spec, resources=size), sizes, used))
-            found = from_workers([told], spec.trials, used)
+            sizes = wanted_sizes(spec.trials, used)
+            told = sharing.measure_together(replace(spec, resources=size), sizes, used, count=1)
+            found = from_workers(told, spec.trials, used)
         return Layout(size, workers, found)
 
 
 def _without_measuring(
     spec: SweepSpec, kept: Sizing | None, nodes: Sequence[Node]
 ) -> tuple[Resources, int, Sizing | None]:
-    size, workers = share(spec, nodes)
+    size, workers = share(sharing.with_share(spec, kept), nodes)
+    if sharing.is_open(spec, nodes, kept):
+        return size, workers, None
     return size, workers, without_measuring(spec.cohort, spec.trials, min(workers, spec.trials), kept)
-
-
-def _measure(spec: SweepSpec, sizes: list[int], workers: int) -> str:
-    device = prepare_process(spec)
-    return measure(spec, load_data(str(spec.data), seed=spec.seed), device, sizes, workers)

@@ -49,7 +49,7 @@ def run_cohort(
     try:
         device = prepare_process(spec)
         splits = _splits(str(spec.data), spec.seed)
-        _pass_gate(gate, workers)
+        pass_gate(gate, workers)
         _up_at()
         if splits.fingerprint != fingerprint:
             raise SweepError(
@@ -190,7 +190,7 @@ def _splits(reference: str, seed: int) -> Splits:
 
 
 @lru_cache(maxsize=1)
-def _pass_gate(gate: Any, workers: int) -> None:
+def pass_gate(gate: Any, workers: int) -> None:
     """Wait, at a process's first cohort, until all wanted workers are up; at most a bounded time."""
     end_s = time.monotonic() + GATE_TIMEOUT_S
     me = f"{socket.gethostname()}/{os.getpid()}"

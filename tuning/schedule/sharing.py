@@ -1,0 +1,86 @@
+"""Cohort sizes, and how many workers share a GPU, measured by tasks before a sweep's workers start."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tuning import sizing
+from tuning.references import load_data
+from tuning.schedule.connection import Node
+from tuning.schedule.gate import Gate
+from tuning.schedule.resources import num_workers, share
+from tuning.schedule.trainable import measure, pass_gate, prepare_process
+from tuning.sizing import Sizing
+from tuning.spec import Resources, SweepSpec
+
+SHARES = (1.0, 0.5, 0.25)
+"""Of a GPU per worker; documented nets use little of one."""
+
+
+def is_open(spec: SweepSpec, nodes: Sequence[Node], kept: Sizing | None) -> bool:
+    """Whether it has to be measured how many workers share a GPU: not for a few trials."""
+    if spec.resources.gpus is not None or spec.cohort != "auto" or not any(node.gpus for node in nodes):
+        return False
+    return (kept is None or kept.gpus is None) and sizing.most_useful(spec.trials, share(spec, nodes)[1]) > 1
+
+
+def with_share(spec: SweepSpec, kept: Sizing | None) -> SweepSpec:
+    """Return a spec with the share of a GPU that was measured, if it leaves that open."""
+    if spec.resources.gpus is not None or kept is None or kept.gpus is None:
+        return spec
+    return replace(spec, resources=replace(spec.resources, gpus=kept.gpus))
+
+
+def measure_shares(spec: SweepSpec, nodes: Sequence[Node], say: Callable[[str], None]) -> Sizing:
+    """Measure each share with as many workers at a time as fit on one GPU; return the best one's sizing."""
+    say("measuring how many workers share a GPU ...")
+    found = []
+    for gpus in SHARES:
+        size = Resources(cpus=spec.resources.cpus, gpus=gpus)
+        count = round(1 / gpus)
+        if all(
+            min(node.cpus / size.cpus if size.cpus else count, count * node.gpus) < count for node in nodes
+        ):
+            continue  # its CPUs do not suffice for so many
+        workers = min(num_workers(size, nodes), spec.max_concurrent or spec.trials, spec.trials)
+        sized = replace(spec, resources=size)
+        told = measure_together(sized, sizing.wanted_sizes(spec.trials, workers), workers, count)
+        found.append(replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus))
+    return sizing.best_share(found)
+
+
+def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count: int) -> list[str]:
+    """Return what `count` workers found who measured at the same time, on one node.
+
+    Args:
+        workers: of the sweep to come.
+    """
+    size = spec.resources
+    gate = ray.remote(Gate).options(num_cpus=0).remote()
+    task = ray.remote(_measure).options(
+        num_cpus=size.cpus, num_gpus=size.gpus or 0, scheduling_strategy=_one_node(size, count), max_retries=0
+    )
+    found = [task.remote(spec, list(sizes), workers, gate, count) for _ in range(count)]
+    told: list[str] = ray.get(found)
+    return told
+
+
+def _one_node(size: Resources, count: int) -> Any:
+    """Return where to run: any node for one worker, for more a node that holds them all."""
+    if count == 1:
+        return "DEFAULT"
+    for node in ray.nodes():
+        has = node["Resources"]
+        if node["Alive"] and has.get("GPU", 0) >= 1 and has.get("CPU", 0) >= count * size.cpus:
+            return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return "DEFAULT"
+
+
+def _measure(spec: SweepSpec, sizes: list[int], workers: int, gate: Any, count: int) -> str:
+    device = prepare_process(spec)
+    splits = load_data(str(spec.data), seed=spec.seed)
+    pass_gate(gate, count)
+    return measure(spec, splits, device, sizes, workers)
