@@ -2,8 +2,8 @@
 
 One core, no Ray: the same configurations under the same early stopping. Packed: as a sweep does it, with
 resume files written and read and models built anew for every cohort. Shrinking: a stack goes on with its
-own survivors until its last epoch; nothing is written, and the time in which this benchmark builds models
-anew at a rung, where a stack that shrinks would keep its own, is not counted.
+own survivors until its last epoch; nothing is written, and the time in which this benchmark stacks them
+anew at a rung, where a stack that shrinks would keep their rows, is not counted.
 """
 
 import argparse
@@ -119,9 +119,12 @@ def shrinking(spec: SweepSpec, splits: Splits, size: int) -> Taken:
         models = {number: solo.build_model(trial, spec, splits) for number, trial in left.items()}
         states: dict[int, dict[str, Any]] = {}
         for until in (*stopper.rungs, spec.epochs):
+            pause_s = time.perf_counter()
             stack = StackedTraining(
                 list(left.values()), [models[n] for n in left], spec, splits, device=CPU, resume=states
             )
+            if states:
+                start_s += time.perf_counter() - pause_s
             for report in stack.advance(until):
                 epochs += 1
                 if report.state is State.RUNNING:
@@ -130,9 +133,9 @@ def shrinking(spec: SweepSpec, splits: Splits, size: int) -> Taken:
             left = {number: trial for number, trial in left.items() if number in going_on}
             if not left:
                 break
+            pause_s = time.perf_counter()
             shrunk = members(stack.to_plain(sorted(going_on))["stack"], None)
             states = {state["trial"]: state for state in shrunk}
-            pause_s = time.perf_counter()
             for number, state in states.items():
                 models[number] = solo.build_model(left[number], spec, splits)
                 models[number].load_state_dict(state["model"])

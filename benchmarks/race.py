@@ -119,7 +119,11 @@ RACES = {
         entered={"ours": None, "textbook": 48, "bare": None},
     ),
     "net": _against_bare("net", trials=2048, epochs=60, least=3, title="2,048 trials of the regression net"),
-    "rnn": _against_bare("rnn", trials=512, epochs=5, least=3, title="512 trials of the RNN regressor"),
+    # Which units were dropped moves the losses by a third at one row a batch.
+    "rnn": replace(
+        _against_bare("rnn", trials=512, epochs=5, least=3, title="512 trials of the RNN regressor"),
+        most_different=0.4,
+    ),
     # Which units were dropped moves the losses of a net that overfits twenty points by a quarter.
     "dropout_net": replace(
         _against_bare("dropout_net", trials=512, epochs=100, least=2, title="512 trials of the dropout net"),

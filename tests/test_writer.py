@@ -1,13 +1,12 @@
 """The process that writes MLflow: what it leaves, and what is left where somebody dies."""
 
 import os
+import pickle
 import queue
 import signal
 import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from tuning.errors import SweepError
 from tuning.records import State, TrialRecord, TrialSpec
 from tuning.tracking import writer
 from tuning.tracking.pending import Run
-from tuning.tracking.tracker import Tracker
+from tuning.tracking.tracker import Tracker, _start
 from tuning.tracking.writer import Close, Job, News, Writer
 
+CLOSE = Close("FINISHED", None, None)
 SPEC = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
 
 
@@ -58,18 +58,9 @@ def runs(job: Job) -> dict[str, Any]:
 
 
 def writer_processes() -> set[int]:
-    """Return the ids of all processes that write MLflow."""
-    found = subprocess.run(["pgrep", "-f", "tuning[.]tracking[.]writer"], capture_output=True, text=True)
-    return set(map(int, found.stdout.split()))
-
-
-@pytest.fixture
-def own_processes() -> Iterator[set[int]]:
-    """Yield an empty set for ids of processes; those that are still alive at the end are killed."""
-    found: set[int] = set()
-    yield found
-    for process in found & writer_processes():
-        os.kill(process, signal.SIGKILL)
+    """Return the ids of this process's children that write MLflow."""
+    command = ["pgrep", "-P", str(os.getpid()), "-f", "tuning[.]tracking[.]writer"]
+    return set(map(int, subprocess.run(command, capture_output=True, text=True).stdout.split()))
 
 
 def wait_for(what: str, is_so: Callable[[], object]) -> None:
@@ -120,32 +111,65 @@ def test_a_server_that_is_away_is_waited_for_and_then_given_up(
     assert len(attempts) > 2
 
 
-def test_a_writer_that_is_killed_makes_the_sweep_say_so(tracker: Tracker, own_processes: set[int]) -> None:
-    before = writer_processes()
+def test_a_trial_that_a_killed_driver_has_not_told_of_is_counted_once(job: Job) -> None:
+    """The worker had saved an epoch: the next driver knows it from the resume file, and tells it too."""
+    record = TrialRecord(number=0, state=State.RUNNING, hyperparameters={"lr": 0.1}, values={1: 0.5})
+    Writer(job).run(news({0: began(0)}, Close("KILLED", None, None)))
+    job.earlier[0] = (record, [{"val_loss": 0.5}, {"val_loss": 0.25}])
+    told = Run(metrics={("val_loss", 2): (0.25, 2000)})
+    Writer(job).run(news({0: told}, {0: Run(metrics={("val_loss", 2): (0.25, 3000)})}, CLOSE))
+    client = sweeps.MlflowClient(job.uri)
+    run = runs(job)["trial-00000"]
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
+
+
+def test_tags_that_were_lost_with_a_driver_come_back_from_the_study(job: Job) -> None:
+    job.earlier[0] = (
+        TrialRecord(
+            number=0, state=State.FAILED, hyperparameters={}, where="node, GPU 1", cohort="c0", slot=4,
+            width=64, cause="it broke",
+        ),
+        [],
+    )  # fmt: skip
+    Writer(job).run(news({}, CLOSE))
+    tags = runs(job)["trial-00000"].data.tags
+    wanted = {"host": "node", "gpus": "1", "cohort": "c0", "stack": "5 of 64", "cause": "it broke"}
+    assert {key: tags[f"tuning.{key}"] for key in wanted} == wanted
+
+
+def test_a_writer_that_is_killed_makes_the_sweep_say_so(tracker: Tracker) -> None:
     tracker.start()
-    wait_for("the process starts", lambda: writer_processes() - before)
-    (process,) = writer_processes() - before
-    own_processes.add(process)
+    wait_for("the process starts", writer_processes)
+    (process,) = writer_processes()
     os.kill(process, signal.SIGKILL)
-    with pytest.raises(SweepError, match="the process that writes it ended with -9"):
+    with pytest.raises(SweepError, match="the process that writes it has ended"):
         tracker.close("FINISHED", None, None)
 
 
-def test_a_writer_does_not_outlive_its_driver(job: Job, own_processes: set[int]) -> None:
-    driver = f"""
-        import time, tuning
-        from pathlib import Path
-        from tuning.tracking.tracker import Tracker
-        spec = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
-        Tracker(spec, "net", {job.uri!r}, Path({str(job.home)!r}), {job.folder!r}).start()
-        time.sleep(600)
-    """
-    before = writer_processes()
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(driver)])
-    try:
-        wait_for("the writer starts", lambda: writer_processes() - before)
-        own_processes |= writer_processes() - before
-    finally:
-        process.kill()
-        process.wait()
-    wait_for("the writer ends", lambda: not writer_processes() & own_processes)
+def test_what_cannot_be_sent_makes_the_sweep_say_so(tracker: Tracker) -> None:
+    tracker.start()
+    tracker._put(0, Run(tags={"a": lambda: None}))  # type: ignore[dict-item]
+    with pytest.raises(SweepError, match="the process that writes it has ended"):
+        tracker.close("FINISHED", None, None)
+    assert not writer_processes()
+
+
+@pytest.mark.parametrize("sent", [0, 20])
+def test_a_writer_does_not_outlive_its_driver(job: Job, sent: int) -> None:
+    """Also where the driver dies while it writes."""
+    process = _start()
+    assert process.stdin is not None and process.stdout is not None
+    pickle.dump(job, process.stdin)
+    process.stdin.write(pickle.dumps({0: began(0)})[:sent])
+    process.stdin.close()
+    assert process.wait(timeout=60) == 1
+    process.stdout.close()
+
+
+def test_the_folder_in_which_it_starts_hides_nothing(
+    tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "yaml.py").write_text("raise ImportError('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    tracker.close("FINISHED", None, None)
+    assert runs(job)["again"].info.status == "FINISHED"

@@ -179,7 +179,7 @@ def _open_study(planned: Plan) -> Study:
     study.set_fingerprint(fingerprint)
     if study.num_ended() > planned.spec.trials:  # a total is never less than what there is
         study.spec = replace(study.spec, trials=study.num_ended())
-        _keep(replace(planned.spec, trials=study.spec.trials), planned.paths)
+        _keep(replace(notation.load(planned.paths.spec), trials=study.spec.trials), planned.paths)
     study.enqueue(tuple(planned.spec.try_))
     return study
 
@@ -194,7 +194,9 @@ def _schedule(
     """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
     from tuning.schedule import searcher
 
-    workers = min(dispatcher.workers, planned.spec.trials - dispatcher.study.num_ended())
+    study = dispatcher.study
+    left = max(planned.spec.trials - study.num_ended(), len(study.unfinished()))
+    workers = min(dispatcher.workers, left)
     try:
         with interrupt.at_once():
             searcher.run(
@@ -204,7 +206,7 @@ def _schedule(
                 planned.splits.fingerprint,
                 workers=workers,
                 listener=listener,
-                probe=_settle_size(planned, dispatcher, workers, say),
+                probe=_settle_size(planned, dispatcher, left, workers, say),
             )
     except KeyboardInterrupt:
         dispatcher.halted = INTERRUPTED
@@ -213,19 +215,21 @@ def _schedule(
 
 
 def _settle_size(
-    planned: Plan, dispatcher: Dispatcher, workers: int, say: Callable[[str], None]
+    planned: Plan, dispatcher: Dispatcher, left: int, workers: int, say: Callable[[str], None]
 ) -> "Probe | None":
-    """Give the dispatcher its cohort size, or return what will measure it."""
+    """Give the dispatcher its cohort size for the trials that are left, or return what will measure it."""
     from tuning.schedule.probing import Probe
 
-    file, left = planned.paths.sizing, planned.spec.trials - dispatcher.study.num_ended()
+    file = planned.paths.sizing
+    kept = sizing.Sizing.load(file)
 
     def settle(found: sizing.Sizing) -> None:
         dispatcher.size = found.size
-        found.keep(file)
+        if found.measured or kept is None:  # what was measured is not forgotten for a few last trials
+            replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
         say(found.describe())
 
-    known = sizing.without_measuring(planned.spec.cohort, left, workers, sizing.Sizing.load(file))
+    known = sizing.without_measuring(planned.spec.cohort, left, workers, kept)
     if known is None:
         return Probe(
             sizing.wanted_sizes(left, workers),

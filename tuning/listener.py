@@ -28,4 +28,4 @@ class Listener:
                 self._said.add(note)
                 self._say(note)
         for place in self._study.set_places(message.places()):
-            self._tracker.placed(place, message.worker["gpus"])
+            self._tracker.placed(place)

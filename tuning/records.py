@@ -122,6 +122,11 @@ class TrialRecord:
     """Host and GPU on which it last trained."""
     cohort: str | None = None
     """Id of the cohort in which it last trained."""
+    slot: int = 0
+    width: int = 1
+    """Its row in the last stack, and the trials of that."""
+    cause: str | None = None
+    """Why it failed."""
 
     def without_driver(self) -> "TrialRecord":
         """Return the record as it is when no driver is alive: no trial is running then."""

@@ -6,7 +6,7 @@ the configurations of a cohort are suggested together, knowing less than if they
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -132,14 +132,17 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
     return enough.size, why
 
 
-def best_share(found: Sequence[Sizing]) -> Sizing:
+def best_share(found: Sequence[tuple[Sizing, int]], otherwise: float) -> Sizing:
     """Return the one with the fewest workers on a GPU that nearly reach the highest speed.
 
     Args:
-        found: of several shares of a GPU, the largest first.
+        found: of several shares of a GPU, the largest first, each with the workers that there would be.
+        otherwise: the share that is taken where none could be measured.
     """
-    rates = [one.trials_per_s / (one.gpus or 1.0) for one in found]
-    return next(one for one, rate in zip(found, rates, strict=True) if rate >= ENOUGH * max(rates))
+    rates = [one.trials_per_s * workers for one, workers in found]
+    if not any(rates):
+        return replace(found[0][0], gpus=otherwise)
+    return next(one for (one, _), rate in zip(found, rates, strict=True) if rate >= ENOUGH * max(rates))
 
 
 def mean(of_workers: Sequence[Sequence[Measured]]) -> list[Measured]:

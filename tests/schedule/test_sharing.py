@@ -1,6 +1,7 @@
 """How many workers share a GPU, where a sweep leaves it open: measured once, on a cluster of logical GPUs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,17 @@ def sizing(gpus: float, trials_per_s: float) -> Sizing:
 def test_the_fewest_workers_that_nearly_reach_the_highest_speed_share_a_gpu(
     rates: dict[float, float], gpus: float
 ) -> None:
-    assert best_share([sizing(*found) for found in rates.items()]).gpus == gpus
+    found = [(sizing(share, rate), round(1 / share)) for share, rate in rates.items()]
+    assert best_share(found, otherwise=0.1).gpus == gpus
+
+
+def test_shares_are_ranked_by_the_workers_that_there_would_be() -> None:
+    many_gpus_few_cpus = [(sizing(1.0, 10), 8), (sizing(0.25, 4), 8)]
+    assert best_share(many_gpus_few_cpus, otherwise=0.1).gpus == 1.0
+
+
+def test_where_no_share_could_be_measured_the_usual_one_is_taken() -> None:
+    assert best_share([(replace(sizing(1.0, 0), measured=()), 1)], otherwise=0.25).gpus == 0.25
 
 
 def test_how_many_share_is_said_with_the_size() -> None:
@@ -75,5 +86,24 @@ def test_a_sweep_on_gpus_measures_once_and_keeps_what_it_found(
     assert capfd.readouterr().err.count("measuring how many workers share a GPU") == 1
     kept = json.loads((home / "net" / "cohort.json").read_text())
     assert kept["gpus"] in (1.0, 0.5) and len(kept["measured"]) > 1
-    tuning.sweep(tuning.SweepSpec(model="net", trials=72, epochs=2))
-    assert "share a GPU ..." not in capfd.readouterr().err
+    for trials in (66, 128):  # a few more, for which nothing is measured; then many
+        tuning.sweep(tuning.SweepSpec(model="net", trials=trials, epochs=2))
+        assert "share a GPU ..." not in capfd.readouterr().err
+        assert json.loads((home / "net" / "cohort.json").read_text())["gpus"] == kept["gpus"]
+
+
+def test_a_model_that_fails_while_it_is_measured_fails_in_its_trials_and_not_before(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Broken(nn.Linear):\n"
+        "    def __init__(self): super().__init__(1, 1)\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 4: raise KeyError('nowhere')\n"
+        "        return super().forward(x)\n"
+    )
+    spec = tuning.SweepSpec(model=f"{file}:Broken", data="parabola", name="broken", trials=64, epochs=2)
+    result = tuning.sweep(spec)
+    assert result.halted is not None and "KeyError: 'nowhere'" in result.halted

@@ -155,7 +155,8 @@ def _parts(
         if len(group) > 1:
             together, models = zip(*group, strict=True)
             try:
-                stacked = StackedTraining(together, models, spec, splits, device=device, resume=resume)
+                states = {t.number: resume[t.number] for t in together if t.number in resume}
+                stacked = StackedTraining(together, models, spec, splits, device=device, resume=states)
             except Exception as error:
                 if is_out_of_memory(error):
                     raise

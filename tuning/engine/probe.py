@@ -12,6 +12,7 @@ from tuning.engine import grouping, solo
 from tuning.engine.batches import Batch, Batches
 from tuning.engine.cohort import is_out_of_memory, one_by_one
 from tuning.engine.layers import replace_dropout
+from tuning.engine.rows import CannotStack
 from tuning.engine.stack import Stack
 from tuning.records import TrialSpec
 from tuning.sizing import Measured
@@ -124,7 +125,10 @@ def _alone(
 def _together(
     trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device
 ) -> tuple[Pass, Pass, int]:
-    ((*group,),) = grouping.groups(trials, spec, splits, {})
+    group, *others = grouping.groups(trials, spec, splits, {})
+    if others:
+        differs = grouping.difference(group[0][1], others[0][0][1])
+        raise CannotStack(f"their models differ in {differs}")
     stack = Stack(
         trials,
         [model for _, model in group],

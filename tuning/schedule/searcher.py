@@ -52,6 +52,8 @@ class CohortSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         if self.failure is not None or self._dispatcher.is_done:
+            if self._probing is not None:
+                self._probing.release()  # no cohort comes any more
             return Searcher.FINISHED
         if self._probing is not None and not self._probing.is_done:
             return self._probing.suggest(trial_id)

@@ -5,19 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import sizing
 from tuning.references import load_data
 from tuning.schedule.connection import Node
 from tuning.schedule.gate import Gate
-from tuning.schedule.resources import num_workers, share
-from tuning.schedule.trainable import measure, pass_gate, prepare_process
+from tuning.schedule.resources import GPU_SHARE, num_workers, share
+from tuning.schedule.trainable import failed, measure, pass_gate, prepare_process
 from tuning.sizing import Sizing
 from tuning.spec import Resources, SweepSpec
 
 SHARES = (1.0, 0.5, 0.25)
 """Of a GPU per worker; documented nets use little of one."""
+
+TIMEOUT_S = 120.0
 
 
 def is_open(spec: SweepSpec, nodes: Sequence[Node], kept: Sizing | None) -> bool:
@@ -48,12 +51,12 @@ def measure_shares(spec: SweepSpec, nodes: Sequence[Node], say: Callable[[str], 
         workers = min(num_workers(size, nodes), spec.max_concurrent or spec.trials, spec.trials)
         sized = replace(spec, resources=size)
         told = measure_together(sized, sizing.wanted_sizes(spec.trials, workers), workers, count)
-        found.append(replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus))
-    return sizing.best_share(found)
+        found.append((replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus), workers))
+    return sizing.best_share(found, otherwise=GPU_SHARE)
 
 
 def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count: int) -> list[str]:
-    """Return what `count` workers found who measured at the same time, on one node.
+    """Return what `count` workers found who measured at the same time, on one node; errors too.
 
     Args:
         workers: of the sweep to come.
@@ -64,8 +67,18 @@ def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count:
         num_cpus=size.cpus, num_gpus=size.gpus or 0, scheduling_strategy=_one_node(size, count), max_retries=0
     )
     found = [task.remote(spec, list(sizes), workers, gate, count) for _ in range(count)]
-    told: list[str] = ray.get(found)
-    return told
+    _, late = ray.wait(found, num_returns=count, timeout=TIMEOUT_S)
+    for one in late:  # the GPUs are taken, say
+        ray.cancel(one, force=True)
+    return [_told(one) for one in found]
+
+
+def _told(task: Any) -> str:
+    try:
+        found: str = ray.get(task)
+        return found
+    except RayError as error:  # it died, of the memory it took perhaps, or did not begin in time
+        return failed(error)
 
 
 def _one_node(size: Resources, count: int) -> Any:
@@ -80,7 +93,10 @@ def _one_node(size: Resources, count: int) -> Any:
 
 
 def _measure(spec: SweepSpec, sizes: list[int], workers: int, gate: Any, count: int) -> str:
-    device = prepare_process(spec)
-    splits = load_data(str(spec.data), seed=spec.seed)
-    pass_gate(gate, count)
-    return measure(spec, splits, device, sizes, workers)
+    try:
+        device = prepare_process(spec)
+        splits = load_data(str(spec.data), seed=spec.seed)
+        pass_gate(gate, count)
+        return measure(spec, splits, device, sizes, workers)
+    except Exception as error:  # a user's model may raise anything
+        return failed(error)

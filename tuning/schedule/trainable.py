@@ -66,7 +66,7 @@ def run_cohort(
         if task is not None and not out_of_memory:
             _send(Message(cohort=task.id, reports=_failed(task, traceback.format_exc())))
         elif task is None:
-            _send(Message(probe=json.dumps({"error": f"{type(error).__name__}: {error}"})))
+            _send(Message(probe=failed(error)))
     if out_of_memory:  # here the exception, which held the tensors, is gone
         gc.collect()
         if torch.cuda.is_available():
@@ -160,6 +160,11 @@ def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: list[i
     found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"
     return json.dumps({"device": name, "measured": [asdict(one) for one in found], "note": note})
+
+
+def failed(error: Exception) -> str:
+    """Return what `measure` returns where it could not."""
+    return json.dumps({"error": f"{type(error).__name__}: {error}"})
 
 
 def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:

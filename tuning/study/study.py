@@ -61,7 +61,8 @@ class Study:
             self._epochs[trial.number] = max(trial.intermediate_values, default=0)
             if trial.state is TrialState.RUNNING:
                 self._history.began(trial.number)
-            self._history.ended(trial)
+            else:
+                self._history.ended(trial)
 
     def enqueue(self, entries: tuple[Mapping[str, Scalar], ...]) -> None:
         """Put the spec's `try` configurations before all suggestions, each once."""
@@ -252,6 +253,7 @@ class Study:
         found = {**self.spec.fixed, **frozen.user_attrs.get("fixed", {}), **frozen.params}
         values = frozen.intermediate_values
         epoch = best_epoch(values, self.mode)
+        _, slot, width = frozen.user_attrs.get("stacks", [(0, 0, 1)])[-1]
         return TrialRecord(
             number=frozen.number,
             state=_state(frozen),
@@ -261,6 +263,9 @@ class Study:
             epoch=epoch,
             where=frozen.user_attrs.get("where"),
             cohort=frozen.user_attrs.get("cohort"),
+            slot=slot,
+            width=width,
+            cause=frozen.user_attrs.get("cause"),
         )
 
 

@@ -74,14 +74,18 @@ class DatabaseStore:
 
     def _write_metrics(self, session: Any, runs: Mapping[str, Run], fresh: set[str]) -> None:
         """Insert points, and keep the latest of each metric, which is what MLflow shows of a run."""
-        points = []
+        points: list[Row] = []
         for run_id, run in runs.items():
             for (key, step), (value, at_ms) in run.metrics.items():
                 is_nan, number = self._store.sanitize_metric_value(value)
                 row = {"run_uuid": run_id, "key": key, "step": step, "timestamp": at_ms}
                 points.append({**row, "value": number, "is_nan": is_nan})
-        _insert(session, SqlMetric, points)
         old = [run_id for run_id in runs if run_id not in fresh]
+        written = _written(session, old, min((point["step"] for point in points), default=0))
+        points = [
+            point for point in points if (point["run_uuid"], point["key"], point["step"]) not in written
+        ]
+        _insert(session, SqlMetric, points)
         there = session.scalars(select(SqlLatestMetric).where(SqlLatestMetric.run_uuid.in_(old)))
         columns = ("run_uuid", "key", "step", "timestamp", "value", "is_nan")
         known = [{column: getattr(row, column) for column in columns} for row in there]
@@ -137,6 +141,15 @@ def _log_artifacts(repository: Any, files: Iterable[str], folder: str) -> None:
         return
     for file in files:
         repository.log_artifact(file, folder)
+
+
+def _written(session: Any, run_ids: list[str], first_step: int) -> set[tuple[str, str, int]]:
+    """Return run, key and step of the points that are there, as after a commit that nobody heard of."""
+    table: Any = SqlMetric
+    wanted = select(table.run_uuid, table.key, table.step).where(
+        table.run_uuid.in_(run_ids), table.step >= first_step
+    )
+    return {(run_id, key, step) for run_id, key, step in session.execute(wanted)} if run_ids else set()
 
 
 def _insert(session: Any, table: Any, rows: list[Row]) -> None:

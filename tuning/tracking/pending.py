@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from tuning import paths, storage
 from tuning.records import State, TrialRecord, TrialSpec
 
+MAX_CAUSE = 5000
+"""Characters of a cause, the last ones: MLflow's limit for a tag is 8,000."""
+
 History = list[dict[str, float]]
 """Metrics per epoch, from epoch 1."""
 
@@ -48,4 +51,20 @@ def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int
         if value is not None and (key, epoch) not in has
     }
     spec = TrialSpec(number=trial.number, hyperparameters=trial.hyperparameters)
-    return Run(spec, metrics=points, state=trial.state if trial.state.has_ended else None)
+    tags = (
+        place_tags(trial.where, trial.cohort, trial.slot, trial.width) if trial.where and trial.cohort else {}
+    )
+    if trial.cause:
+        tags["tuning.cause"] = trial.cause[-MAX_CAUSE:]
+    return Run(spec, tags, points, trial.state if trial.state.has_ended else None)
+
+
+def place_tags(where: str, cohort: str, slot: int, width: int) -> dict[str, str]:
+    """Return the tags that tell where a trial trains."""
+    host, _, gpus = where.partition(", GPU ")
+    return {
+        "tuning.host": host,
+        "tuning.gpus": gpus,
+        "tuning.cohort": cohort,
+        "tuning.stack": f"{slot + 1} of {width}",
+    }

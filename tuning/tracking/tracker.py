@@ -4,6 +4,7 @@ Importing MLflow takes two seconds and writing a trial some milliseconds, in whi
 Python process gets on: the driver would keep its workers waiting.
 """
 
+import logging
 import os
 import pickle
 import queue
@@ -19,7 +20,9 @@ from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.tracking import writer
-from tuning.tracking.pending import History, Run
+from tuning.tracking.pending import MAX_CAUSE, History, Run, place_tags
+
+logger = logging.getLogger(__name__)
 
 SEND_INTERVAL_S = 2.0
 
@@ -44,26 +47,24 @@ class Tracker:
         self._thread.start()
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
-        self._queue.put((trial.number, Run(trial, {"tuning.cohort": cohort.id})))
+        self._put(trial.number, Run(trial, {"tuning.cohort": cohort.id}))
 
-    def placed(self, place: Place, gpus: str) -> None:
+    def placed(self, place: Place) -> None:
         """Note where a trial runs."""
-        tags = {
-            "tuning.host": place.where.partition(",")[0],
-            "tuning.gpus": gpus,
-            "tuning.cohort": place.cohort,
-            "tuning.stack": f"{place.slot + 1} of {place.width}",
-        }
-        self._queue.put((place.trial, Run(tags=tags)))
+        self._put(place.trial, Run(tags=place_tags(place.where, place.cohort, place.slot, place.width)))
 
     def epoch(self, report: EpochReport) -> None:
         now_ms = int(time.time() * 1000)
         points = {(key, report.epoch): (value, now_ms) for key, value in report.metrics.items()}
-        self._queue.put((report.trial, Run(metrics=points)))
+        self._put(report.trial, Run(metrics=points))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
-        tags = {"tuning.cause": cause[-5000:]} if cause else {}
-        self._queue.put((number, Run(tags=tags, state=state)))
+        tags = {"tuning.cause": cause[-MAX_CAUSE:]} if cause else {}
+        self._put(number, Run(tags=tags, state=state))
+
+    def _put(self, number: int, run: Run) -> None:
+        if self._failure is None:  # else nobody reads it: the next driver will have it written
+            self._queue.put((number, run))
 
     def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         """Have written what is left, then the parent run ended with `status`.
@@ -71,7 +72,7 @@ class Tracker:
         Raises:
             SweepError: when MLflow could not be written.
         """
-        if not self._thread.is_alive() and self._failure is None:
+        if self._thread.ident is None:
             self.start()
         self._queue.put(writer.Close(status, best, test))
         self._thread.join()
@@ -83,26 +84,28 @@ class Tracker:
 
     def _send_all(self) -> None:
         """The thread: gather what comes and send it every few seconds, until `close`; take the answer."""
-        process = _start()
-        assert process.stdin is not None and process.stdout is not None
+        process = None
         try:
-            with process.stdin as pipe:
-                pickle.dump(self._job, pipe)
-                is_open = True
-                while is_open:
-                    pending, close = self._gather()
-                    pickle.dump(pending, pipe)
-                    if close is not None:
-                        pickle.dump(close, pipe)
-                    pipe.flush()
-                    is_open = close is None
-            answer: str | None = pickle.load(process.stdout)
-            self._failure = answer
-        except (OSError, EOFError, pickle.UnpicklingError):
-            self._failure = f"the process that writes it ended with {process.wait()}"
+            process = _start()
+            assert process.stdin is not None and process.stdout is not None
+            pickle.dump(self._job, process.stdin)
+            close: writer.Close | None = None
+            while close is None:
+                pending, close = self._gather()
+                pickle.dump(pending, process.stdin)
+                if close is not None:
+                    pickle.dump(close, process.stdin)
+                process.stdin.flush()
+            self._failure = pickle.load(process.stdout)
+        except Exception as error:
+            code = process.poll() if process is not None else None
+            self._failure = f"the process that writes it has ended ({type(error).__name__}, exit code {code})"
+            logger.warning("MLflow is not written any more: %s", self._failure, exc_info=True)
+            if process is not None:
+                process.kill()
         finally:
-            process.stdout.close()
-            process.wait()
+            if process is not None:
+                process.communicate()
 
     def _gather(self) -> tuple[dict[int, Run], writer.Close | None]:
         """Wait a while; return all that came, merged per trial, and whether it was the last."""
@@ -121,14 +124,17 @@ class Tracker:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    """Start the process: in a session of its own, so that Ctrl-C reaches the driver alone."""
+    """Start the process: in a session of its own, so that Ctrl-C reaches the driver alone.
+
+    With -P the current folder hides none of its modules.
+    """
     here = str(Path(__file__).parents[2])
     environment: dict[str, Any] = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tuning.tracking.writer"],
+        [sys.executable, "-P", "-m", "tuning.tracking.writer"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

@@ -82,7 +82,16 @@ class Writer:
         """
         close: Close | None = None
         closed_s = 0.0
+        with contextlib.suppress(Exception):  # seconds of imports, while the first news come
+            self._client = connect(self._job.uri)
         while True:
+            # The first news first: they hold what the sweep's last driver has trained and not yet told.
+            with contextlib.suppress(queue.Empty):
+                found = news.get(timeout=RETRY_S if self._pending or close else None)
+                if isinstance(found, Close):
+                    close, closed_s = found, time.monotonic()
+                else:
+                    self._take(found)
             try:
                 self._write()
                 if close is not None:
@@ -93,12 +102,6 @@ class Writer:
                 self._known = None
                 if close is not None and time.monotonic() - closed_s > GIVE_UP_S:
                     raise
-            with contextlib.suppress(queue.Empty):
-                found = news.get(timeout=RETRY_S if self._pending or close else None)
-                if isinstance(found, Close):
-                    close, closed_s = found, time.monotonic()
-                else:
-                    self._take(found)
 
     def _take(self, news: dict[int, Run]) -> None:
         for number, run in news.items():
@@ -160,8 +163,8 @@ def _read(source: BinaryIO, news: "queue.SimpleQueue[News]") -> None:
             news.put(found)
             if isinstance(found, Close):
                 return
-    except EOFError:
-        os._exit(1)  # the driver has died
+    except BaseException:  # the driver has died, in the middle of a word perhaps
+        os._exit(1)
 
 
 def main() -> None:
