@@ -1,6 +1,6 @@
 """Which trials go on at a rung, and how that compares with what Optuna and Ray decide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tuning.halving import asha_goes_on, median_goes_on, next_stop, rungs
+from tuning.halving import Stopper, next_stop, rungs
+from tuning.spec import EarlyStopping
 
 repeatable = settings(derandomize=True, deadline=None)
 
@@ -67,6 +68,21 @@ def test_a_trial_trains_to_the_next_rung_or_the_end(epoch: int, stop: int) -> No
 
 def test_without_rungs_a_trial_trains_to_the_end() -> None:
     assert next_stop(0, (), 20) == 20
+
+
+def asha_goes_on(value: float, everyone: Sequence[float], reduction: int, mode: Mode) -> bool:
+    """Whether the first trial with this value goes on, of all that have come to a rung."""
+    stopping = EarlyStopping(kind="asha", reduction=reduction)
+    stopper = Stopper(stopping, EPOCHS, mode, {n: {1: v} for n, v in enumerate(everyone)})
+    number = everyone.index(value)
+    return number in stopper.going_on({number}, 1)
+
+
+def median_goes_on(
+    own: Mapping[int, float], others: Sequence[Mapping[int, float]], epoch: int, mode: Mode
+) -> bool:
+    stopper = Stopper(EarlyStopping(kind="median"), EPOCHS, mode, dict(enumerate([own, *others])))
+    return 0 in stopper.going_on({0}, epoch)
 
 
 # ---- asha --------------------------------------------------------------------------------------

@@ -496,3 +496,10 @@ def test_a_journal_that_cannot_be_read_is_named(journal: Path, opened: Opener, t
     journal.write_bytes(b"".join([lines[0], b"not json\n", *lines[1:]]))
     with pytest.raises(SweepError, match=r"study\.journal cannot be read"):
         opened()
+
+
+def test_a_study_that_is_opened_again_knows_which_trials_run(tmp_path: Path) -> None:
+    study = Study(SPEC, tmp_path / "study.journal", write=True)
+    study.ask_many(3)
+    study.tell(1, State.FAILED, "it broke")
+    assert Study(SPEC, tmp_path / "study.journal", write=True)._history.window() == [0, 2]

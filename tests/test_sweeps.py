@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 import models
 import tuning
 from tests import sweeps
-from tuning import ledger
+from tuning import ledger, notation
 from tuning.cli import main
 from tuning.space import Float, Int
+from tuning.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +209,12 @@ def test_trials_in_cohorts_come_to_the_values_of_trials_alone(home: Path, ray_cl
         values.append([list(trial.values.values()) for trial in result.trials])
     for alone, together in zip(*values, strict=True):
         assert together == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("cohort", ["auto", 2])
+def test_a_total_that_has_been_reached_ends_what_was_begun(home: Path, ray_cluster: Any, cohort: Any) -> None:
+    spec = tuning.SweepSpec(model="net", trials=2, epochs=2, max_concurrent=1, cohort=cohort)
+    tuning.sweep(spec)
+    resolved = replace(notation.load(home / "net" / "spec.yaml"), name="net")
+    Study(resolved, (home / "net" / "study.journal").resolve(), write=True).ask_many(2)
+    assert sum(tuning.sweep(spec).states.values()) == 4

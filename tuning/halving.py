@@ -28,11 +28,6 @@ def next_stop(epoch: int, stops: Sequence[int], epochs: int) -> int:
     return next((stop for stop in stops if stop > epoch), epochs)
 
 
-def asha_goes_on(value: float, values: Collection[float], reduction: int, mode: Mode) -> bool:
-    """Whether `value` is in the best 1/`reduction` of `values`, all of that rung, its own included."""
-    return not is_worse(value, asha_cutoff(values, reduction, mode), mode)
-
-
 def asha_cutoff(values: Collection[float], reduction: int, mode: Mode) -> float:
     """Return the worst value that goes on.
 
@@ -44,18 +39,6 @@ def asha_cutoff(values: Collection[float], reduction: int, mode: Mode) -> float:
 
 def is_worse(value: float, bound: float, mode: Mode) -> bool:
     return not (value <= bound if mode == "min" else value >= bound)
-
-
-def median_goes_on(
-    values: Mapping[int, float], others: Collection[Mapping[int, float]], epoch: int, mode: Mode
-) -> bool:
-    """Whether a trial's best value so far is no worse than the others' median running mean.
-
-    `values` and each of `others` map epochs to values; others that have not come to `epoch` are
-    left out, and without any the trial goes on.
-    """
-    means = [running_mean(other, epoch) for other in others if epoch in other]
-    return not means or not is_worse(best_so_far(values, epoch, mode), statistics.median(means), mode)
 
 
 def running_mean(values: Mapping[int, float], epoch: int) -> float:

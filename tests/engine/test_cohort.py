@@ -199,6 +199,16 @@ def test_a_member_whose_resume_state_was_lost_is_trained_again_to_where_the_othe
     assert [found.epoch for found in trainings] == [3, 3]
 
 
+def test_members_whose_resume_state_was_lost_train_together_all_the_same() -> None:
+    spec, splits = settings("net", epochs=4)
+    _, state = run(spec, splits, 2, lr=0.1)
+    resume = {number: {**state.to_plain(), "trial": number} for number in (0, 1)}
+    given = task({"lr": 0.1}, {"lr": 0.01}, {"lr": 0.2}, {"lr": 0.02}, epoch=2)
+    (epoch,) = train(given, spec, splits, resume)
+    assert epoch.notes == [] and epoch.stacks() == [[0, 1], [2, 3]]
+    assert [training(epoch, number).epoch for number in range(4)] == [3, 3, 3, 3]
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam"])
 def test_resume_state_of_all_members_is_one_file_from_which_they_go_on(
     tmp_path: Path, optimizer: str

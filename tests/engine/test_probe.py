@@ -83,6 +83,23 @@ def test_a_model_that_cannot_be_stacked_is_measured_alone_and_says_why(tmp_path:
     assert "data-dependent control flow" in note and "own.py:7" in note
 
 
+def test_a_model_whose_instances_differ_is_measured_alone_and_says_in_what(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import torch\n"
+        "class Own(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(1, 1)\n"
+        "        self.act = lambda x: x.relu()\n"
+        "    def forward(self, x):\n"
+        "        return self.act(super().forward(x))\n"
+    )
+    spec, splits = settings("net", epochs=2)
+    found, note = probe.measure(replace(spec, model=f"{file}:Own", search={}), splits, CPU, [1, 2], PLENTY)
+    assert [one.size for one in found] == [1]
+    assert note == "trials train one by one, they cannot be stacked: their models differ in Own.act"
+
+
 def test_the_typical_trial_has_the_middle_of_every_range() -> None:
     spec, _ = settings("net")
     spec = replace(
