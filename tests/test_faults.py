@@ -87,7 +87,7 @@ def test_data_that_cannot_be_read_is_refused_before_anything_is_written(own: Pat
 def test_data_that_differs_from_process_to_process_is_refused_before_it_is_trained_on(
     own: Path, home: Path, ray_cluster: Any
 ) -> None:
-    result = tuning.sweep(spec(own, "unseeded", trials=20, max_failures=2, max_concurrent=1))
+    result = tuning.sweep(spec(own, "unseeded", trials=20, cohort=1, max_failures=2, max_concurrent=1))
     assert result.halted is not None and "drawn without a fixed seed?" in result.halted
     assert [trial.state for trial in result.trials] == [State.FAILED, State.FAILED]
     assert all(not trial.values for trial in result.trials)
