@@ -64,7 +64,8 @@ def main() -> int:
 
 
 def _value(hyperparameters: dict[str, Any], noise: random.Random) -> float:
-    return (hyperparameters["lr"] - 0.05) ** 2 + 0.1 * hyperparameters["momentum"] + 0.01 * noise.random()
+    lr, momentum = float(hyperparameters["lr"]), float(hyperparameters["momentum"])
+    return (lr - 0.05) ** 2 + 0.1 * momentum + 0.01 * noise.random()
 
 
 def _ours(spec: SweepSpec, trials: int) -> dict[int, float]:

@@ -82,17 +82,24 @@ def test_the_size_was_measured_and_is_kept_and_shown(
     _, home = measured
     kept = json.loads((home / "net" / "cohort.json").read_text())
     assert [one["size"] for one in kept["measured"]] == [1, 2, 4, 8] and kept["size"] > 1
-    assert ledger.open_sweep("net", str(home)).cohort_size == kept["size"]
+    assert ledger.open_sweep("net", str(home)).sizing.size == kept["size"]
+    assert main(["status", "net", "--home", str(home)]) == 0
+    shown = f"cohort      {kept['size']} trials train together: {kept['why']}"
+    assert shown in capsys.readouterr().out.splitlines()
     again = ["sweep", "net", "--trials", "48", "--epochs", "9", "--max-concurrent", "1", "--home", str(home)]
     assert main([*again, "--cpus-per-trial", "1", "--gpus-per-trial", "0", "--dry-run"]) == 0
     said = capsys.readouterr()
-    assert f"cohort      {kept['size']} trials train together: {kept['why']}" in said.out
+    assert shown in said.out.splitlines()
     assert "8 at once:" in said.out and "measuring" not in said.err
 
 
-def test_where_each_trial_trained_can_be_looked_up(measured: tuple[tuning.SweepResult, Path]) -> None:
+def test_where_each_trial_trained_can_be_looked_up(
+    measured: tuple[tuning.SweepResult, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     result, home = measured
     ledgers = sweeps.read("net", home)
+    assert main(["status", "net", "--home", str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cohorts"] == {str(t.number): t.cohort for t in result.trials}
     by_cohort: dict[str, list[int]] = {}
     for trial in result.trials:
         stacks = ledgers.study.trials[trial.number].user_attrs["stacks"]

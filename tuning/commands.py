@@ -229,6 +229,7 @@ def _status_text(facts: dict[str, Any]) -> str:
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
         lines += [f"{word}: {found}" for found in _unfinished(facts)]
+    lines.append(f"cohort      {facts['sizing']}")
     if facts["driver"]:
         lines.append(f"driver      {facts['driver']}")
     return "\n".join([*lines, f"folder      {facts['folder']}"])
@@ -238,7 +239,7 @@ def _unfinished(facts: dict[str, Any]) -> list[str]:
     """Return a line per cohort that has trials left."""
     by_place: dict[str, list[int]] = {}
     for number in facts["unfinished"]:
-        where, cohort = facts["where"][str(number)], facts["cohorts"][str(number)]
+        where, cohort = facts["where"][str(number)], facts["cohorts"].get(str(number))
         by_place.setdefault(f"{where}, cohort {cohort}" if where else "not placed yet", []).append(number)
     return [f"{_numbers(found)} ({place})" for place, found in by_place.items()]
 

@@ -37,12 +37,13 @@ class Sweep:
         return self.paths.storage(self.spec.storage, str(self.spec.id))
 
     @property
-    def cohort_size(self) -> int:
-        """Trials that train together, as asked or as measured; 1 before it was."""
+    def sizing(self) -> sizing.Sizing:
+        """How many trials train together, as asked or as measured; 1 before it was."""
         if self.spec.cohort != "auto":
-            return self.spec.cohort
-        found = sizing.Sizing.load(self.paths.sizing)
-        return found.size if found else 1
+            return sizing.Sizing(size=self.spec.cohort, why="as asked", device="")
+        return sizing.Sizing.load(self.paths.sizing) or sizing.Sizing(
+            size=1, why="not measured yet", device=""
+        )
 
     @property
     def states(self) -> dict[str, int]:
@@ -134,11 +135,12 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
         "total": sweep.spec.trials,
         "best": trial_facts(sweep, sweep.best) if sweep.best else None,
         "wall_s": round(sweep.wall_s, 3),
-        "cohort": sweep.cohort_size,
+        "cohort": sweep.sizing.size,
+        "sizing": sweep.sizing.describe(),
         "is_running": sweep.is_running,
         "driver": sweep.driver,
         "unfinished": [trial.number for trial in unfinished],
         "where": {str(trial.number): trial.where for trial in unfinished},
-        "cohorts": {str(trial.number): trial.cohort for trial in unfinished},
+        "cohorts": {str(trial.number): trial.cohort for trial in sweep.trials if trial.cohort},
         "folder": str(sweep.paths.folder),
     }
