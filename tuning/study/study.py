@@ -57,7 +57,11 @@ class Study:
         """Optuna's id by number, of trials that were asked for here."""
         self._epochs: dict[int, int] = {}
         """Last epoch of which there is a value, by number: they come one after the other."""
-        for trial in self._study.get_trials(deepcopy=False):
+        trials = self._study.get_trials(deepcopy=False)
+        self._count = len(trials)
+        """Of trials, also of those that wait: looking at all of them takes longer than a suggestion."""
+        self._queued = [trial.number for trial in trials if trial.state is TrialState.WAITING]
+        for trial in trials:
             self._epochs[trial.number] = max(trial.intermediate_values, default=0)
             if trial.state is TrialState.RUNNING:
                 self._history.began(trial.number)
@@ -72,6 +76,8 @@ class Study:
             searched = {key: value for key, value in entry.items() if key in self.search}
             others = {key: value for key, value in entry.items() if key not in self.search}
             self._study.enqueue_trial(searched, user_attrs={"fixed": others})
+            self._queued.append(self._count)
+            self._count += 1
             self._study.set_user_attr("enqueued", index + 1)
 
     @contextlib.contextmanager
@@ -87,9 +93,9 @@ class Study:
 
     def ask_many(self, count: int) -> list[TrialSpec]:
         """Open the next trials together: suggestions that differ."""
-        trials = self._study.get_trials(deepcopy=False)
-        queued = [trial.number for trial in trials if trial.state is TrialState.WAITING][:count]
-        numbers = [*queued, *range(len(trials), len(trials) + count - len(queued))]
+        queued, self._queued = self._queued[:count], self._queued[count:]
+        numbers = [*queued, *range(self._count, self._count + count - len(queued))]
+        self._count += count - len(queued)
         found = []
         with self.batch():
             for index, number in enumerate(numbers):
