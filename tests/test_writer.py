@@ -148,7 +148,7 @@ def test_a_writer_that_is_killed_makes_the_sweep_say_so(tracker: Tracker) -> Non
 
 def test_what_cannot_be_sent_makes_the_sweep_say_so(tracker: Tracker) -> None:
     tracker.start()
-    tracker._put(0, Run(tags={"a": lambda: None}))  # type: ignore[dict-item]
+    tracker._put(0, Run(tags={"a": lambda: None}))  # type: ignore[dict-item]  # what cannot be pickled
     with pytest.raises(SweepError, match="the process that writes it has ended"):
         tracker.close("FINISHED", None, None)
     assert not writer_processes()

@@ -257,7 +257,7 @@ def _measure_best(
     try:
         loaded = reuse.load_checkpoint(path, planned.model.build if is_own else None)
         metrics = reuse.measure(loaded, "test", planned.splits)
-    except Exception as error:
+    except Exception as error:  # the user's data and model may raise anything
         reason = str(error).strip().splitlines()[-1:] or [""]  # a loader's worker sends a whole traceback
         raise SweepError(
             f"The best model (trial {best.number}) could not be measured on the test split: "

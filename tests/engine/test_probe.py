@@ -65,38 +65,40 @@ def test_a_size_that_runs_out_of_memory_is_the_last(monkeypatch: pytest.MonkeyPa
     assert ([one.size for one in found], note) == ([1, 2], "a larger one does not fit")
 
 
-def test_a_model_that_cannot_be_stacked_is_measured_alone_and_says_why(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text(
-        "import torch\n"
-        "class Own(torch.nn.Linear):\n"
-        "    def __init__(self):\n"
-        "        super().__init__(1, 1)\n"
-        "    def forward(self, x):\n"
-        "        y = super().forward(x)\n"
-        "        return y if y.sum() > 0 else -y\n"
+def measure_own(file: Path, *body: str) -> tuple[list[int], str]:
+    """Return the sizes that were measured of a linear layer with this body, and the note."""
+    start = (
+        "import torch",
+        "class Own(torch.nn.Linear):",
+        "    def __init__(self):",
+        "        super().__init__(1, 1)",
     )
+    file.write_text("\n".join([*start, *(f"    {line}" for line in body), ""]))
     spec, splits = settings("net", epochs=2)
     spec = replace(spec, model=f"{file}:Own", search={})
     found, note = probe.measure(spec, splits, CPU, [1, 2, 4], PLENTY)
-    assert [one.size for one in found] == [1]
+    return [one.size for one in found], note
+
+
+def test_a_model_that_cannot_be_stacked_is_measured_alone_and_says_why(tmp_path: Path) -> None:
+    sizes, note = measure_own(
+        tmp_path / "own.py",
+        "def forward(self, x):",
+        "    y = super().forward(x)",
+        "    return y if y.sum() > 0 else -y",
+    )
+    assert sizes == [1]
     assert "data-dependent control flow" in note and "own.py:7" in note
 
 
 def test_a_model_whose_instances_differ_is_measured_alone_and_says_in_what(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text(
-        "import torch\n"
-        "class Own(torch.nn.Linear):\n"
-        "    def __init__(self):\n"
-        "        super().__init__(1, 1)\n"
-        "        self.act = lambda x: x.relu()\n"
-        "    def forward(self, x):\n"
-        "        return self.act(super().forward(x))\n"
+    sizes, note = measure_own(
+        tmp_path / "own.py",
+        "    self.act = lambda x: x.relu()",
+        "def forward(self, x):",
+        "    return self.act(super().forward(x))",
     )
-    spec, splits = settings("net", epochs=2)
-    found, note = probe.measure(replace(spec, model=f"{file}:Own", search={}), splits, CPU, [1, 2], PLENTY)
-    assert [one.size for one in found] == [1]
+    assert sizes == [1]
     assert note == "trials train one by one, they cannot be stacked: their models differ in Own.act"
 
 

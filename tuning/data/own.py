@@ -69,7 +69,7 @@ def _call(function: Callable[..., Any], name: str, seed: int) -> dict[str, Any]:
     try:
         takes_seed = "seed" in inspect.signature(function).parameters
         returned = function(seed=seed) if takes_seed else function()
-    except Exception as error:
+    except Exception as error:  # it is the user's
         raise RequestError(f"Data {name!r} failed with {type(error).__name__}: {error}") from error
     if not isinstance(returned, tuple | list) or len(returned) != 3:
         raise RequestError(
@@ -85,7 +85,7 @@ def _first_example(dataset: Any, name: str, split: str) -> Arrays:
     try:
         length = len(dataset)
         example = dataset[0] if length else None
-    except Exception as error:
+    except Exception as error:  # it is the user's
         raise RequestError(
             f"{where}: a data set must have `__len__` and `__getitem__` that work, "
             f"but {_described(dataset)} raised {type(error).__name__}: {error}"

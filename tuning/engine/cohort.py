@@ -157,7 +157,7 @@ def _parts(
             try:
                 states = {t.number: resume[t.number] for t in together if t.number in resume}
                 stacked = StackedTraining(together, models, spec, splits, device=device, resume=states)
-            except Exception as error:
+            except Exception as error:  # whatever vmap, or the model under it, finds to object
                 if is_out_of_memory(error):
                     raise
                 notes.append(one_by_one(error))

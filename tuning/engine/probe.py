@@ -48,7 +48,7 @@ def measure(
             return found, note
         try:
             found.append(_measure_one(spec, splits, device, size))
-        except Exception as error:
+        except Exception as error:  # whatever the model raises, alone or stacked
             if not found:
                 raise
             return found, "a larger one does not fit" if is_out_of_memory(error) else one_by_one(error)

@@ -115,12 +115,7 @@ class StackedTraining:
     def outcome(self, number: int) -> Outcome:
         """Return a copy of how far a member has come."""
         row = self.numbers.index(number)
-        epoch = self._best_epochs[row]
-        best = (
-            None
-            if epoch is None
-            else {"epoch": epoch, "state_dict": self._stack.layout.state_dict(self._best, row)}
-        )
+        best = _best(self._stack.layout, self._live(), row)
         return Outcome(epoch=self.epoch, history=self._histories[row], best=best)
 
     def to_plain(self, numbers: Sequence[int]) -> Plain:
@@ -167,13 +162,17 @@ def members(stacked: Plain, numbers: Collection[int] | None) -> list[dict[str, A
 
 def _member(layout: Layout, stacked: Plain, row: int) -> dict[str, Any]:
     """Return one member's state; its tensors are copies."""
-    epoch = stacked["best_epochs"][row]
-    best = None if epoch is None else {"epoch": epoch, "state_dict": layout.state_dict(stacked["best"], row)}
     return {
         "trial": stacked["trials"][row],
         "epoch": stacked["epoch"],
         "model": layout.state_dict(stacked["model"], row),
         "optimizer": layout.optimizer_state(stacked["optimizer"], row, stacked["steps"]),
         "history": stacked["histories"][row],
-        "best": best,
+        "best": _best(layout, stacked, row),
     }
+
+
+def _best(layout: Layout, stacked: Plain, row: int) -> dict[str, Any] | None:
+    """Return one member's best epoch and a copy of its `state_dict` there; None before its first."""
+    epoch = stacked["best_epochs"][row]
+    return None if epoch is None else {"epoch": epoch, "state_dict": layout.state_dict(stacked["best"], row)}

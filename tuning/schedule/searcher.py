@@ -103,7 +103,7 @@ class CohortSearcher(Searcher):
     def _kept(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # Tune would take it for a fault of the trial
             self.failure = self.failure or error
             self._dispatcher.halted = f"{type(error).__name__}: {error}"
 
@@ -157,7 +157,8 @@ def run(
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
-    probing = Probing(probe, workers, gate.open.remote) if probe is not None else None  # type: ignore[attr-defined]
+    let_go = gate.open.remote  # type: ignore[attr-defined]  # actors' methods are made at run time
+    probing = Probing(probe, workers, let_go) if probe is not None else None
     searcher = CohortSearcher(dispatcher, workers, listener, probing)
     trainable = tune.with_resources(
         partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),

@@ -42,17 +42,19 @@ def measure_shares(spec: SweepSpec, nodes: Sequence[Node], say: Callable[[str], 
     say("measuring how many workers share a GPU ...")
     found = []
     for gpus in SHARES:
-        size = Resources(cpus=spec.resources.cpus, gpus=gpus)
-        count = round(1 / gpus)
-        if all(
-            min(node.cpus / size.cpus if size.cpus else count, count * node.gpus) < count for node in nodes
-        ):
-            continue  # its CPUs do not suffice for so many
+        size, count = Resources(cpus=spec.resources.cpus, gpus=gpus), round(1 / gpus)
+        if not any(_holds(node, size, count) for node in nodes):
+            continue
         workers = min(num_workers(size, nodes), spec.max_concurrent or spec.trials, spec.trials)
         sized = replace(spec, resources=size)
         told = measure_together(sized, sizing.wanted_sizes(spec.trials, workers), workers, count)
         found.append((replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus), workers))
     return sizing.best_share(found, otherwise=GPU_SHARE)
+
+
+def _holds(node: Node, size: Resources, count: int) -> bool:
+    """Whether a node has a GPU, and CPUs for as many workers as shall share it."""
+    return node.gpus >= 1 and node.cpus >= count * size.cpus
 
 
 def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count: int) -> list[str]:
@@ -86,8 +88,8 @@ def _one_node(size: Resources, count: int) -> Any:
     if count == 1:
         return "DEFAULT"
     for node in ray.nodes():
-        has = node["Resources"]
-        if node["Alive"] and has.get("GPU", 0) >= 1 and has.get("CPU", 0) >= count * size.cpus:
+        has = Node(host="", cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
+        if node["Alive"] and _holds(has, size, count):
             return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     return "DEFAULT"
 

@@ -61,7 +61,7 @@ def run_cohort(
             _wait_for_cohorts(gate)
         else:
             _train(task, spec, splits, folder, device)
-    except Exception as error:
+    except Exception as error:  # of a model, of data, of storage: told, so that the worker lives on
         out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is not None and not out_of_memory:
             _send(Message(cohort=task.id, reports=_failed(task, traceback.format_exc())))

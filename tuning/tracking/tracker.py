@@ -97,7 +97,7 @@ class Tracker:
                     pickle.dump(close, process.stdin)
                 process.stdin.flush()
             self._failure = pickle.load(process.stdout)
-        except Exception as error:
+        except Exception as error:  # a broken pipe, half an answer, news that cannot be pickled
             code = process.poll() if process is not None else None
             self._failure = f"the process that writes it has ended ({type(error).__name__}, exit code {code})"
             logger.warning("MLflow is not written any more: %s", self._failure, exc_info=True)

@@ -177,7 +177,7 @@ def main() -> None:
     failure = None
     try:
         Writer(job).run(news)
-    except Exception as error:
+    except Exception as error:  # the driver says it
         failure = str(error) or type(error).__name__
     pickle.dump(failure, answers)
     answers.close()

@@ -1,0 +1,223 @@
+"""What becomes of trials that go wrong, of cohorts whose worker dies, and of what is told twice."""
+
+import math
+
+import pytest
+
+from tests.dispatch.simulated import Make, all_alike, by_number, changed, epochs_of
+from tuning import paths
+from tuning.dispatch import MAX_RETRIES
+from tuning.records import State
+from tuning.spec import EarlyStopping
+
+
+@pytest.mark.parametrize(("value", "state"), [(math.nan, State.DIVERGED), (State.FAILED, State.FAILED)])
+@pytest.mark.parametrize("epoch", [1, 2, 5])
+def test_a_trial_that_goes_wrong_ends_alone(
+    make: Make, value: float | State, state: State, epoch: int
+) -> None:
+    def loss(number: int, at: int) -> float | State:
+        return value if (number, at) == (1, epoch) else 1.0
+
+    sweep = make(loss, changed(trials=3), size=3)
+    sweep.run()
+    assert sweep.states == ["completed", state.value, "completed"]
+    assert list(sweep.trials[1].values) == list(range(1, epoch))
+    assert sweep.log.states[1] is state
+
+
+def test_the_cause_of_a_failure_is_kept(make: Make) -> None:
+    sweep = make(lambda number, _: State.FAILED, changed(trials=1))
+    sweep.run()
+    assert sweep.log.ended == [(0, State.FAILED, "Traceback ...\nRuntimeError: trial 0 broke")]
+
+
+def test_failures_in_a_row_halt_the_sweep_with_the_reason(make: Make) -> None:
+    sweep = make(lambda number, _: State.FAILED, changed(max_failures=3))
+    sweep.run()
+    assert sweep.states == ["failed"] * 3
+    assert sweep.dispatcher.is_done
+    assert sweep.dispatcher.next_cohort() is None
+    assert sweep.dispatcher.halted == ("3 trials in a row failed, the last with: RuntimeError: trial 2 broke")
+
+
+@pytest.mark.parametrize("between", [1.0, math.nan])
+def test_failures_that_are_not_in_a_row_do_not(make: Make, between: float) -> None:
+    sweep = make(lambda number, _: between if number % 3 == 2 else State.FAILED, changed(max_failures=3))
+    sweep.run()
+    assert sweep.dispatcher.halted is None
+    assert len(sweep.trials) == 9
+
+
+def test_diverged_trials_never_halt_a_sweep(make: Make) -> None:
+    sweep = make(lambda number, _: math.nan, changed(max_failures=1))
+    sweep.run()
+    assert sweep.states == ["diverged"] * 9
+    assert sweep.dispatcher.halted is None
+
+
+def test_what_runs_when_a_sweep_halts_is_kept_to_be_resumed(make: Make) -> None:
+    def loss(number: int, _: int) -> float | State:
+        return State.FAILED if number == 1 else 1.0
+
+    sweep = make(loss, changed(max_failures=1, trials=3))
+    healthy, broken = sweep.next(), sweep.next()
+    training = epochs_of(healthy, loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.train(broken)
+    assert sweep.dispatcher.halted is not None
+    assert not sweep.dispatcher.is_done  # something still runs
+    sweep.dispatcher.end(healthy.id)
+    assert sweep.dispatcher.is_done
+    assert sweep.study.unfinished() == [0]
+    again = make(loss, changed(max_failures=1, trials=3))
+    assert (again.next().numbers, again.log.epochs) == ((0,), [])
+    again = make(all_alike, changed(trials=3))
+    again.run()
+    assert again.states == ["completed", "failed", "completed"]
+
+
+def test_a_worker_that_died_for_good_fails_its_trials(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4), size=2)
+    sweep.dispatcher.end(sweep.next().id, "its worker process or node died 4 times")
+    assert sweep.states == ["failed", "failed"]
+    assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
+    sweep.run()
+    assert sweep.states == ["failed", "failed", "completed", "completed"]
+
+
+def test_a_trial_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4), size=1)
+    first = sweep.next()
+    for _ in range(MAX_RETRIES):
+        sweep.dispatcher.died(first.id)
+        assert not sweep.dispatcher.is_done and sweep.states == ["running"]
+        assert sweep.next() == first
+    sweep.dispatcher.died(first.id)
+    assert sweep.states == ["failed"]
+    assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
+    assert sweep.log.begun == [(0, first.id)]
+
+
+def test_a_trial_that_kills_its_worker_is_found_by_halving_its_cohort_and_fails_alone(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=8, early_stopping=EarlyStopping(kind="none")), size=8)
+    deaths = []
+    while not sweep.dispatcher.is_done:
+        cohort = sweep.next()
+        if 5 in cohort.numbers:
+            deaths.append(len(cohort.members))
+            sweep.dispatcher.died(cohort.id)
+        else:
+            sweep.train(cohort)
+    assert deaths == [8, 8, 4, 2, 1, 1, 1]
+    assert sweep.states == ["completed"] * 5 + ["failed"] + ["completed"] * 2
+    assert len(sweep.log.ended) == 8 and not sweep.resume_files()
+
+
+def test_the_halves_of_a_cohort_go_on_from_where_it_was(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=4, early_stopping=EarlyStopping(kind="none")), size=4)
+    cohort = sweep.next()
+    training = epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.dispatcher.died(cohort.id)
+    sweep.dispatcher.died(sweep.next().id)
+    halves = [sweep.next(), sweep.next()]
+    own = paths.resume_name(cohort.id)
+    assert {m.resume for half in halves for m in half.members} == {own} and sweep.resume_files() == [own]
+    for half in halves:
+        sweep.train(half)
+    sweep.run()
+    assert sweep.states == ["completed"] * 4 and not sweep.resume_files()
+    assert sorted(sweep.log.epochs) == [(number, epoch) for number in range(4) for epoch in range(1, 6)]
+
+
+def test_a_cohort_too_large_for_the_memory_is_halved_and_so_are_all_that_come(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=24, early_stopping=EarlyStopping(kind="none")), size=8)
+    sizes = []
+    while not sweep.dispatcher.is_done:
+        cohort = sweep.next()
+        sizes.append(len(cohort.members))
+        if len(cohort.members) > 3:
+            sweep.dispatcher.out_of_memory(cohort.id)
+        else:
+            sweep.train(cohort)
+    assert sizes[:4] == [8, 4, 2, 2] and set(sizes[4:]) <= {4, 2} and sweep.dispatcher.size == 2
+    assert sweep.states == ["completed"] * 24 and not sweep.resume_files()
+
+
+def test_a_cohort_that_runs_again_goes_on_from_its_own_last_epoch_and_counts_once(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=2, early_stopping=EarlyStopping(kind="none")))
+    cohort = sweep.next()
+    training = epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.dispatcher.died(cohort.id)
+    other = sweep.next()
+    assert other == cohort, "before anything fresh is begun"
+    sweep.run()
+    sweep.train(other)
+    sweep.run()
+    assert sweep.states == ["completed", "completed"]
+    assert sorted(sweep.log.epochs) == [(number, epoch) for number in (0, 1) for epoch in range(1, 6)]
+
+
+def test_a_halted_sweep_is_done_though_a_cohort_was_to_run_again(make: Make) -> None:
+    sweep = make(all_alike)
+    cohort = sweep.next()
+    sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
+    sweep.dispatcher.died(cohort.id)
+    sweep.dispatcher.halted = "interrupted"
+    assert sweep.dispatcher.is_done and sweep.dispatcher.next_cohort() is None
+    assert sweep.study.unfinished() == [0] and sweep.resume_files()
+
+
+def test_a_trial_that_diverged_before_its_worker_died_is_diverged(make: Make) -> None:
+    sweep = make(lambda number, _: math.nan if number == 0 else 1.0, size=2)
+    cohort = sweep.next()
+    sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
+    sweep.dispatcher.end(cohort.id, "its worker died")
+    assert sweep.log.states == {0: State.DIVERGED, 1: State.FAILED}
+
+
+# ---- what is told twice ------------------------------------------------------------------------
+
+
+def test_a_retried_cohort_repeats_its_reports_without_effect(make: Make) -> None:
+    sweep = make(spec=changed(trials=2, early_stopping=EarlyStopping(kind="none")), size=2)
+    cohort = sweep.next()
+    training = epochs_of(cohort, by_number, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(next(training))
+    sweep.dispatcher.report(next(training))
+    sweep.train(cohort)  # its worker died and the next one begins again
+    assert sweep.log.epochs == [(number, epoch) for epoch in range(1, 6) for number in (0, 1)]
+    assert sweep.states == ["completed", "completed"]
+    assert sweep.study.num_ended() == 2
+
+
+@pytest.mark.parametrize("last", [1.0, math.nan, State.FAILED])
+def test_a_last_report_that_comes_twice_is_recorded_once(make: Make, last: float | State) -> None:
+    """Tune hands the last result over once more when a trial is complete."""
+    sweep = make(lambda number, _: last, changed(trials=1, epochs=1))
+    cohort = sweep.next()
+    (reports,) = epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)
+    sweep.dispatcher.report(reports)
+    sweep.dispatcher.report(reports)
+    sweep.dispatcher.end(cohort.id)
+    assert len(sweep.log.epochs) == (0 if last is State.FAILED else 1)
+    assert len(sweep.log.ended) == 1
+
+
+def test_several_epochs_can_come_in_one_report(make: Make) -> None:
+    sweep = make(spec=changed(trials=1, early_stopping=EarlyStopping(kind="none")))
+    cohort = sweep.next()
+    batches = epochs_of(cohort, by_number, sweep.folder, sweep.spec)
+    sweep.dispatcher.report([one for reports in batches for one in reports])
+    sweep.dispatcher.end(cohort.id)
+    assert sweep.states == ["completed"]
+    assert list(sweep.trials[0].values) == [1, 2, 3, 4, 5]
+
+
+def test_recorders_are_told_of_every_cohort_that_a_trial_is_in(make: Make) -> None:
+    sweep = make(spec=changed(trials=1))
+    sweep.run()
+    assert [number for number, _ in sweep.log.begun] == [0, 0, 0]
+    assert len({cohort for _, cohort in sweep.log.begun}) == 3
