@@ -13,7 +13,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -29,6 +30,24 @@ MODELS = {"net": (384, 30), "batchnorm_net": (192, 3)}
 SEEDS = 10
 WORKERS = 2
 
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a search asks."""
+
+    size: int
+    """Trials of a cohort; 1: one by one."""
+    options: dict[str, bool] = field(default_factory=dict)
+    """Of Optuna's `TPESampler`; its defaults are a constant liar and one density over all parameters."""
+
+
+VARIANTS = {
+    "without a constant liar": {"constant_liar": False},
+    "each parameter by itself": {"multivariate": False},
+    "in groups": {"multivariate": True, "group": True},
+}
+"""What else Optuna offers, tried with cohorts of the first size."""
+
 Found = list[tuple[float, float]]
 """Seconds since the start and value of each trial, in the order in which they ended."""
 
@@ -36,17 +55,12 @@ Found = list[tuple[float, float]]
 def main() -> int:
     options = _parser().parse_args()
     circumstances = machine.describe("python -m benchmarks.search " + " ".join(sys.argv[1:]))
-    ways = {"one by one": 1, **{f"cohorts of {size}": size for size in options.sizes}}
-    jobs = [
-        (model, way, size, seed)
-        for model in options.models
-        for seed in range(options.seeds)
-        for way, size in ways.items()
-    ]
+    ways = _ways(options.sizes)
+    jobs = [(model, way, seed) for model in options.models for seed in range(options.seeds) for way in ways]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        done = pool.starmap(_search, [(model, size, seed) for model, _, size, seed in jobs], chunksize=1)
+        done = pool.starmap(_search, [(model, ways[way], seed) for model, way, seed in jobs], chunksize=1)
     found: dict[str, dict[str, list[Found]]] = {}
-    for (model, way, _, _), one in zip(jobs, done, strict=True):
+    for (model, way, _), one in zip(jobs, done, strict=True):
         found.setdefault(model, {}).setdefault(way, []).append(one)
     text = "\n\n".join([_markdown(found), tables.circumstances_markdown(circumstances)]) + "\n"
     print(text)
@@ -57,17 +71,38 @@ def main() -> int:
     return 0
 
 
-def _search(model: str, size: int, seed: int) -> Found:
-    from tests.engine.trials import settings
+def _ways(sizes: list[int]) -> dict[str, Way]:
+    together = {f"cohorts of {size}": Way(size) for size in sizes}
+    variants = {f"{sizes[0]}, {name}": Way(sizes[0], options) for name, options in VARIANTS.items()}
+    return {"one by one": Way(1), **together, **variants}
 
+
+def _search(model: str, way: Way, seed: int) -> Found:
+    import optuna
+
+    from tuning.study import suggest
+
+    suggest.TPESampler = partial(optuna.samplers.TPESampler, **way.options)  # type: ignore[misc]
     torch.set_num_threads(1)
-    trials, epochs = MODELS[model]
-    spec, splits = settings(model, trials=trials, epochs=epochs, name="search")
-    spec = replace(spec, seed=seed, id=f"{seed:032}")
+    spec, splits = _settings(model, seed)
     _warm_up(spec, splits)
     start_s = time.perf_counter()
-    ended = _one_by_one(spec, splits) if size == 1 else _in_cohorts(spec, splits, size)
+    ended = _one_by_one(spec, splits) if way.size == 1 else _in_cohorts(spec, splits, way.size)
     return [(time.perf_counter() - start_s, value) for value in ended]
+
+
+def _settings(model: str, seed: int) -> tuple[Any, Any]:
+    """Return the sweep's complete spec and its data."""
+    import models
+    from tuning import data
+    from tuning.references import load_model
+    from tuning.resolve import resolve
+    from tuning.spec import SweepSpec
+
+    trials, epochs = MODELS[model]
+    splits = data.load(models.CATALOG[model].data, seed=0)
+    spec = SweepSpec(model=model, trials=trials, epochs=epochs, name="search", seed=seed, id=f"{seed:032}")
+    return resolve(spec, load_model(model), splits.task), splits
 
 
 def _warm_up(spec: Any, splits: Any) -> None:
