@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import torch
 
@@ -36,7 +37,9 @@ class Way:
     """How a search asks."""
 
     size: int
-    """Trials of a cohort; 1: one by one."""
+    """Trials of a cohort; 1: single trials, suggested by Optuna's `TPESampler()` itself."""
+    in_flight: int = WORKERS
+    """Cohorts that are suggested and not yet ended, that which trains among them."""
     options: dict[str, bool] = field(default_factory=dict)
     """Of Optuna's `TPESampler`; its defaults are a constant liar and one density over all parameters."""
 
@@ -73,22 +76,21 @@ def main() -> int:
 
 def _ways(sizes: list[int]) -> dict[str, Way]:
     together = {f"cohorts of {size}": Way(size) for size in sizes}
-    variants = {f"{sizes[0]}, {name}": Way(sizes[0], options) for name, options in VARIANTS.items()}
-    return {"one by one": Way(1), **together, **variants}
+    variants = {f"{sizes[0]}, {name}": Way(sizes[0], options=options) for name, options in VARIANTS.items()}
+    return {"one by one": Way(1, 1), "two at a time": Way(1), **together, **variants}
 
 
 def _search(model: str, way: Way, seed: int) -> Found:
     import optuna
 
-    from tuning.study import suggest
-
-    suggest.TPESampler = partial(optuna.samplers.TPESampler, **way.options)  # type: ignore[misc]
     torch.set_num_threads(1)
     spec, splits = _settings(model, seed)
     _warm_up(spec, splits)
     start_s = time.perf_counter()
-    ended = _one_by_one(spec, splits) if way.size == 1 else _in_cohorts(spec, splits, way.size)
-    return [(time.perf_counter() - start_s, value) for value in ended]
+    sampler: Any = partial(optuna.samplers.TPESampler, **cast("dict[str, Any]", way.options))
+    with mock.patch("tuning.study.suggest.TPESampler", sampler):
+        ended = _singly(spec, splits, way) if way.size == 1 else _in_cohorts(spec, splits, way)
+        return [(time.perf_counter() - start_s, value) for value in ended]
 
 
 def _settings(model: str, seed: int) -> tuple[Any, Any]:
@@ -112,7 +114,7 @@ def _warm_up(spec: Any, splits: Any) -> None:
     _train_alone(TrialSpec(number=0, hyperparameters={}), replace(spec, epochs=1), splits)
 
 
-def _one_by_one(spec: Any, splits: Any) -> Iterator[float]:
+def _singly(spec: Any, splits: Any, way: Way) -> Iterator[float]:
     import optuna
 
     from tuning.records import TrialSpec
@@ -123,15 +125,19 @@ def _one_by_one(spec: Any, splits: Any) -> Iterator[float]:
         direction="maximize" if spec.mode == "max" else "minimize",
         sampler=optuna.samplers.TPESampler(seed=spec.seed),
     )
-    for number in range(spec.trials):
-        trial = study.ask()
-        chosen = {key: suggest(trial, key, dimension) for key, dimension in spec.search.items()}
-        values = _train_alone(TrialSpec(number=number, hyperparameters=chosen), spec, splits)
-        if values is None:
-            study.tell(number, state=optuna.trial.TrialState.FAIL)
+    waiting: deque[TrialSpec] = deque()
+    for left in range(spec.trials, 0, -1):
+        while len(waiting) < min(way.in_flight, left):
+            trial = study.ask()
+            chosen = {key: suggest(trial, key, dimension) for key, dimension in spec.search.items()}
+            waiting.append(TrialSpec(number=trial.number, hyperparameters=chosen))
+        oldest = waiting.popleft()
+        value = _train_alone(oldest, spec, splits)
+        if value is None:
+            study.tell(oldest.number, state=optuna.trial.TrialState.FAIL)
         else:
-            study.tell(number, values)
-        yield _WORST[spec.mode] if values is None else values
+            study.tell(oldest.number, value)
+        yield _WORST[spec.mode] if value is None else value
 
 
 _WORST = {"min": float("inf"), "max": float("-inf")}
@@ -152,7 +158,7 @@ def _train_alone(trial: Any, spec: Any, splits: Any) -> float | None:
 _BEST: dict[str, Any] = {"min": min, "max": max}
 
 
-def _in_cohorts(spec: Any, splits: Any, size: int) -> Iterator[float]:
+def _in_cohorts(spec: Any, splits: Any, way: Way) -> Iterator[float]:
     from tuning.records import State
     from tuning.study import Study
 
@@ -161,8 +167,8 @@ def _in_cohorts(spec: Any, splits: Any, size: int) -> Iterator[float]:
         waiting: deque[list[Any]] = deque()
         left = spec.trials
         while left or waiting:
-            while left and len(waiting) < WORKERS:
-                waiting.append(study.ask_many(min(size, left)))
+            while left and len(waiting) < way.in_flight:
+                waiting.append(study.ask_many(min(way.size, left)))
                 left -= len(waiting[-1])
             together = waiting.popleft()
             values = _train_together(together, spec, splits)
@@ -205,27 +211,35 @@ def _markdown(found: dict[str, dict[str, list[Found]]]) -> str:
         ]
         head = ("after", *(f"{count} trials" for count in counts), "seconds for all")
         parts.append(tables.table(head, rows))
-        whole_s = median(run[-1][0] for run in by_way["one by one"])
+        alone = by_way["one by one"]
+        whole_s = median(run[-1][0] for run in alone)
         times = [whole_s * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
         rows = [
             (way, *(_spread([_best_until(run, time_s) for run in runs]) for time_s in times))
             for way, runs in by_way.items()
         ]
         parts.append(tables.table(("after", *(f"{time_s:.1f} s" for time_s in times)), rows))
-        for way, runs in by_way.items():
-            if way != "one by one":
-                better = sum(
-                    _best_of(run, trials) <= _best_of(alone, trials)
-                    for run, alone in zip(runs, by_way["one by one"], strict=True)
-                )
-                parts.append(f"{way}: at least as good as one by one at the end in {better} of {len(runs)}.")
+        parts.append("\n".join(_duel(by_way, way, trials) for way in by_way if by_way[way] is not alone))
     return "\n\n".join(parts)
+
+
+def _duel(by_way: dict[str, list[Found]], way: str, trials: int) -> str:
+    """Say how often a way was as good as one by one at its end, and as good after the same time."""
+    pairs = list(zip(by_way[way], by_way["one by one"], strict=True))
+    same_trials = sum(_best_of(run, trials) <= _best_of(alone, trials) for run, alone in pairs)
+    same_time = sum(_best_of(run, trials) <= _best_until(alone, run[-1][0]) for run, alone in pairs)
+    return (
+        f"- {way}: at least as good as one by one after as many trials in {same_trials} of {len(pairs)}, "
+        f"after as much time as it took in {same_time} of {len(pairs)}."
+    )
 
 
 NOTES = (
     "Median over the seeds (first - third quartile) of the best validation loss so far, the lower the "
     "better. Two searches run at a time, each on one core. One by one: `TPESampler()` of Optuna, which sees "
-    "each result before its next suggestion. Cohorts: suggested together while another cohort trains."
+    "each result before its next suggestion; two at a time: it lacks one result, as with two workers. "
+    "Cohorts: suggested together while another one trains; variants: other options of `TPESampler`, whose "
+    "defaults are a constant liar and one density over all parameters."
 )
 
 
