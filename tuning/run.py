@@ -1,8 +1,11 @@
 """A sweep from request to result. Imports nothing heavy: while Ray starts, torch is imported."""
 
+import atexit
+import contextlib
+import gc
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tuning.errors import SweepError
@@ -59,12 +62,27 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
         from tuning.schedule import searcher  # noqa: F401  (a second of imports, while Ray starts)
 
         results: list[SweepResult] = []
-        for one in planned:
-            results.append(drive.carry_out(one, cluster, clock))
-            if results[-1].interrupted:
-                break
-            clock = Clock()
+        with _imports_out_of_collections():
+            for one in planned:
+                results.append(drive.carry_out(one, cluster, clock))
+                if results[-1].interrupted:
+                    break
+                clock = Clock()
     return results
+
+
+@contextlib.contextmanager
+def _imports_out_of_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage among a million objects of libraries, again and again.
+
+    At its exit as well, where that takes most of a second.
+    """
+    atexit.register(gc.freeze)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # the process may be a notebook, whose own garbage is among them
 
 
 def fault(result: SweepResult) -> SweepError | None:

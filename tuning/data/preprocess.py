@@ -60,18 +60,18 @@ def _rows(raw: Any, shape: list[int] | None, dtype: torch.dtype = torch.float32)
 
 
 def _image_preprocessor(mean: list[float], std: list[float], shape: list[int]) -> Callable[[Any], Tensor]:
-    from torchvision.transforms import v2
-
     channels, *size = shape
-    colors = v2.Grayscale(1) if channels == 1 else v2.RGB()
-    prepare = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 
     def transform(raw: Any) -> Tensor:
+        from torchvision.transforms import v2  # two seconds, which who only measures a model need not wait
+
         if isinstance(raw, list | tuple):
             return torch.cat([transform(image) for image in raw])
+        colors = v2.Grayscale(1) if channels == 1 else v2.RGB()
         images = colors(_batch(raw, channels))
         if list(images.shape[-2:]) != size:
             images = v2.functional.resize(images, size, antialias=True)
+        prepare = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
         return prepare(images)  # type: ignore[no-any-return]
 
     return transform
