@@ -133,7 +133,7 @@ RACES = {
         "cnn", trials=32, epochs=3, least=0.95, title="32 trials of the CNN on mnist5k"
     ),
     "lstm_all_in": _against_bare(
-        "lstm", trials=64, epochs=3, least=0.95, title="64 trials of the LSTM on mnist5k"
+        "lstm", trials=128, epochs=3, least=0.95, title="128 trials of the LSTM on mnist5k"
     ),
     "cnn": Race(
         title="CNN on mnist5k, no early stopping",

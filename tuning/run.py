@@ -1,6 +1,5 @@
 """A sweep from request to result. Imports nothing heavy: while Ray starts, torch is imported."""
 
-import atexit
 import contextlib
 import gc
 import time
@@ -73,16 +72,12 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
 
 @contextlib.contextmanager
 def _imports_out_of_collections() -> Iterator[None]:
-    """Keep Python from looking for garbage among a million objects of libraries, again and again.
-
-    At its exit as well, where that takes most of a second.
-    """
-    atexit.register(gc.freeze)
+    """Keep Python from looking for garbage among a million objects of libraries, again and again."""
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()  # the process may be a notebook, whose own garbage is among them
+        gc.unfreeze()  # a notebook's own garbage is among them, and libraries that complain of leaks at exit
 
 
 def fault(result: SweepResult) -> SweepError | None:
