@@ -6,7 +6,7 @@ import random
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import models
 
@@ -73,6 +73,16 @@ def draw(model: str, *, trials: int, epochs: int, is_searched: bool = False) -> 
             {key: _draw(rng, **dimension) for key, dimension in card.search.items()} for _ in range(trials)
         ),
     )
+
+
+def complete(spec: Any) -> tuple[Any, Any]:
+    """Return the spec of a documented model with its defaults filled in, and the data, drawn with seed 0."""
+    from tuning import data
+    from tuning.references import load_model
+    from tuning.resolve import resolve
+
+    splits = data.load(models.CATALOG[spec.model].data, seed=0)
+    return resolve(spec, load_model(spec.model), splits.task), splits
 
 
 def _draw(rng: random.Random, *, low: float, high: float, log: bool = False) -> float:

@@ -20,15 +20,13 @@ import torch
 
 from benchmarks import machine, tables
 from benchmarks.__main__ import RESULTS
-from benchmarks.job import draw
+from benchmarks.job import complete, draw
 from tuning import halving, paths
-from tuning.data import Splits, load
+from tuning.data import Splits
 from tuning.dispatch import Dispatcher
 from tuning.engine import checkpoint, cohort, memory, solo
 from tuning.engine.stacked import StackedTraining, members
 from tuning.records import State, TrialSpec
-from tuning.references import load_model
-from tuning.resolve import resolve
 from tuning.spec import EarlyStopping, SweepSpec
 from tuning.study import Study
 
@@ -74,12 +72,11 @@ def main() -> int:
 def _given(model: str) -> tuple[SweepSpec, Splits]:
     trials, epochs = MODELS[model]
     job = draw(model, trials=trials, epochs=epochs)
-    splits = load(job.data, seed=0)
     spec = SweepSpec(
         model=model, name="packing", epochs=epochs, batch_size=job.batch_size, trials=trials,
         try_=job.configurations, early_stopping=STOPPING,
     )  # fmt: skip
-    return replace(resolve(spec, load_model(model), splits.task), id="0" * 32), splits
+    return complete(replace(spec, id="0" * 32))
 
 
 def packed(spec: SweepSpec, splits: Splits, size: int) -> Taken:

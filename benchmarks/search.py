@@ -95,16 +95,13 @@ def _search(model: str, way: Way, seed: int) -> Found:
 
 def _settings(model: str, seed: int) -> tuple[Any, Any]:
     """Return the sweep's complete spec and its data."""
-    import models
-    from tuning import data
-    from tuning.references import load_model
-    from tuning.resolve import resolve
+    from benchmarks.job import complete
     from tuning.spec import SweepSpec
 
     trials, epochs = MODELS[model]
-    splits = data.load(models.CATALOG[model].data, seed=0)
-    spec = SweepSpec(model=model, trials=trials, epochs=epochs, name="search", seed=seed, id=f"{seed:032}")
-    return resolve(spec, load_model(model), splits.task), splits
+    return complete(
+        SweepSpec(model=model, trials=trials, epochs=epochs, name="search", seed=seed, id=f"{seed:032}")
+    )
 
 
 def _warm_up(spec: Any, splits: Any) -> None:

@@ -21,14 +21,11 @@ import torch
 import models
 from benchmarks import machine, tables
 from benchmarks.__main__ import RESULTS
-from benchmarks.job import draw
-from tuning import data
+from benchmarks.job import complete, draw
 from tuning.engine import memory, optimizers, solo, stacked, twins
 from tuning.engine.batches import Batches
 from tuning.engine.stacked import StackedTraining
 from tuning.records import State, TrialSpec
-from tuning.references import load_model
-from tuning.resolve import resolve
 from tuning.spec import SweepSpec
 
 SECONDS = 2.0
@@ -78,8 +75,7 @@ def _epoch_ms(name: str, is_undone: bool) -> float:
         memory.keep_freed()
     with UNDONE[name]() if is_undone and name in UNDONE else contextlib.nullcontext():
         spec = SweepSpec(model=model, epochs=10**6, batch_size=models.CATALOG[model].batch_size)
-        splits = data.load(models.CATALOG[model].data, seed=0)
-        spec = resolve(spec, load_model(model), splits.task)
+        spec, splits = complete(spec)
         found = draw(model, trials=size, epochs=1).configurations
         trials = [TrialSpec(number=n, hyperparameters=dict(one)) for n, one in enumerate(found)]
         built = [solo.build_model(trial, spec, splits) for trial in trials]
@@ -181,8 +177,7 @@ def _study_ms(name: str, is_undone: bool) -> float:
     """Return milliseconds per trial of storing its epochs and its end."""
     from tuning.study import Study
 
-    splits = data.load(models.CATALOG["net"].data, seed=0)
-    spec = resolve(SweepSpec(model="net", name="steps", id="0" * 32), load_model("net"), splits.task)
+    spec, _ = complete(SweepSpec(model="net", name="steps", id="0" * 32))
     with tempfile.TemporaryDirectory() as folder:
         study = Study(spec, Path(folder) / "study.journal", write=True)
         trials = study.ask_many(TRIALS)
