@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from benchmarks import figure, machine, tables
 from benchmarks.job import Job, draw
 from tuning import data
 from tuning.data import Splits
-from tuning.engine import memory, solo
+from tuning.engine import compiled, memory, solo
 from tuning.engine.batches import Batches
 from tuning.engine.layers import replace_dropout
 from tuning.engine.stack import Stack
@@ -33,8 +33,8 @@ from tuning.spec import SweepSpec
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1, 4, 16, 64, 256)
-MODES = ("serial", "processes", "cohort", "graph")
-"""`graph`: the cohort's step captured as a CUDA graph and replayed, on a GPU only."""
+MODES = ("serial", "processes", "cohort", "compiled", "graph")
+"""`compiled`: the cohort with `--compile`. `graph`: its step captured as a CUDA graph, on a GPU only."""
 
 SECONDS = 0.5
 """Time that each measurement takes, at least, after a first step."""
@@ -111,7 +111,9 @@ def _rate(job: Job, mode: str, precision: str, device: torch.device) -> float:
     trials = [TrialSpec(number=i, hyperparameters=dict(one)) for i, one in enumerate(job.configurations)]
     batches = Batches(splits.train, job.batch_size, device, ordered=splits.ordered)
     batch = next(batches.shuffled(job.seed, 1))
-    train = {"serial": _alone, "cohort": _stacked, "graph": _captured}[mode](trials, spec, splits, device)
+    train = {"serial": _alone, "cohort": _stacked, "compiled": _compiled, "graph": _captured}[mode](
+        trials, spec, splits, device
+    )
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -141,8 +143,23 @@ def _stacked(
     trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device
 ) -> Callable[[Any], Any]:
     built = [solo.build_model(trial, spec, splits) for trial in trials]
-    stack = Stack(trials, built, device=device, seed=spec.seed, task=splits.task, carry=splits.ordered)
+    stack = Stack(
+        trials,
+        built,
+        device=device,
+        seed=spec.seed,
+        task=splits.task,
+        carry=splits.ordered,
+        compile=spec.compile,
+    )
     return lambda batches: stack.train_epoch(batches, 0)
+
+
+def _compiled(
+    trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device
+) -> Callable[[Any], Any]:
+    compiled.HOT_S = 0.0  # at the first step, which `_seconds` leaves out
+    return _stacked(trials, replace(spec, compile=True), splits, device)
 
 
 def _captured(

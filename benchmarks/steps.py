@@ -22,7 +22,7 @@ import models
 from benchmarks import machine, tables
 from benchmarks.__main__ import RESULTS
 from benchmarks.job import complete, draw
-from tuning.engine import memory, optimizers, solo, stacked, twins
+from tuning.engine import compiled, memory, optimizers, solo, stacked, twins
 from tuning.engine.batches import Batches
 from tuning.engine.stacked import StackedTraining
 from tuning.records import State, TrialSpec
@@ -74,13 +74,20 @@ def _epoch_ms(name: str, is_undone: bool) -> float:
     if not (name == "memory" and is_undone):
         memory.keep_freed()
     with UNDONE[name]() if is_undone and name in UNDONE else contextlib.nullcontext():
-        spec = SweepSpec(model=model, epochs=10**6, batch_size=models.CATALOG[model].batch_size)
+        spec = SweepSpec(
+            model=model,
+            epochs=10**6,
+            batch_size=models.CATALOG[model].batch_size,
+            compile=name.startswith("compile") and not is_undone,
+        )
         spec, splits = complete(spec)
         found = draw(model, trials=size, epochs=1).configurations
-        trials = [TrialSpec(number=n, hyperparameters=dict(one)) for n, one in enumerate(found)]
+        over = {"optimizer": "adam", "lr": 1e-4} if name == "blocks" else {}
+        trials = [TrialSpec(number=n, hyperparameters={**one, **over}) for n, one in enumerate(found)]
         built = [solo.build_model(trial, spec, splits) for trial in trials]
         stack = StackedTraining(trials, built, spec, splits, device=torch.device("cpu"), resume={})
-        stack.advance(2)
+        with mock.patch.object(compiled, "HOT_S", 0.0):
+            stack.advance(2)
         times: list[float] = []
         while sum(times) < SECONDS:
             start_s = time.perf_counter()
@@ -142,6 +149,11 @@ STACKS = {
     "loader": ("net", 16),
     "blocks": ("dropout_net", 64),
     "memory": ("dropout_net", 128),
+    "compile-net": ("net", 256),
+    "compile-rnn": ("rnn", 64),
+    "compile-batchnorm": ("batchnorm_net", 64),
+    "compile-dropout": ("dropout_net", 64),
+    "compile-cnn": ("cnn", 4),
 }
 
 
@@ -194,8 +206,13 @@ STEPS: dict[str, tuple[Callable[[str, bool], float], str, str]] = {
     "linear": (_epoch_ms, "net, K = 256", "linear layers along the features"),
     "row": (_epoch_ms, "batchnorm_net, K = 64", "one update for all parameters of a trial"),
     "loader": (_epoch_ms, "net, K = 16", "rows taken by index, not through a DataLoader"),
-    "blocks": (_epoch_ms, "dropout_net, K = 64", "updates in blocks that stay in the cache"),
+    "blocks": (_epoch_ms, "dropout_net, K = 64, Adam", "updates in blocks that stay in the cache"),
     "memory": (_epoch_ms, "dropout_net, K = 128", "memory that is freed is kept"),
+    "compile-net": (_epoch_ms, "net, K = 256", "`--compile`"),
+    "compile-rnn": (_epoch_ms, "rnn, K = 64", "`--compile`"),
+    "compile-batchnorm": (_epoch_ms, "batchnorm_net, K = 64", "`--compile`"),
+    "compile-dropout": (_epoch_ms, "dropout_net, K = 64", "`--compile`"),
+    "compile-cnn": (_epoch_ms, "cnn, K = 4, against K = 4", "`--compile`"),
     "mlflow": (_mlflow_ms, f"{EPOCHS} epochs", "MLflow's tables in one transaction, not its client"),
     "study": (_study_ms, f"{EPOCHS} epochs", "records of the study written together"),
 }

@@ -1,6 +1,7 @@
 """Sweeps whose trials train together, from measuring how many to the records of each trial."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,26 @@ def test_a_cohort_whose_worker_was_killed_comes_to_the_same_values(
     assert (tmp_path / "killed").exists(), "the kill must have happened"
     assert [trial.values for trial in killed.trials] == [trial.values for trial in alone.trials]
     sweeps.assert_they_agree(killed, sweeps.read("killed", home))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="TorchInductor needs a C++ compiler")
+def test_a_sweep_compiles_the_steps_that_it_repeats_and_says_so_once(
+    home: Path, ray_cluster: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = tuning.SweepSpec(
+        model="net",
+        trials=16,
+        cohort=8,
+        compile=True,
+        epochs=80,
+        batch_size=2,  # 32 steps in an epoch: enough to be worth it within seconds
+        early_stopping=NONE,
+        resources=CPUS,
+        max_concurrent=1,
+    )
+    result = tuning.sweep(spec)
+    said = [line for line in capfd.readouterr().err.splitlines() if "compile" in line]
+    assert len([line for line in said if line.startswith("--compile: each worker compiles")]) == 1
+    assert len([line for line in said if line == "compiled: the step of 8 trials"]) == 1
+    sweeps.assert_they_agree(result, sweeps.read("net", home))
+    assert result.best is not None and result.best.value is not None and result.best.value < 0.1

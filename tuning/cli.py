@@ -131,6 +131,9 @@ def _sweep(commands: Any) -> None:
     how.add_argument("--grace-epochs", type=int, help="epochs before a trial can be stopped (1)")
     how.add_argument("--reduction", type=int, help="the best 1/REDUCTION of a rung go on (3)")
     how.add_argument("--cohort", help="trials that train together: auto or a number")
+    how.add_argument(
+        "--compile", action="store_true", default=None, help="compile the steps that cohorts repeat often"
+    )
     how.add_argument("--cpus-per-trial", type=float, help="CPUs of a worker (1)")
     how.add_argument("--gpus-per-trial", type=float, help="GPUs of a worker, a share as 0.25 or whole ones")
     how.add_argument("--max-concurrent", type=int, help="workers at the same time")

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from tuning.schedule.probing import Probe
 
 INTERRUPTED = "interrupted"
+COMPILING = (
+    "--compile: each worker compiles the steps that it repeats; the first time on a machine that takes it "
+    "up to a minute"
+)
 
 
 def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
@@ -197,6 +201,8 @@ def _schedule(
     study = dispatcher.study
     left = max(planned.spec.trials - study.num_ended(), len(study.unfinished()))
     workers = min(dispatcher.workers, left)
+    if planned.spec.compile:
+        say(COMPILING)
     try:
         with interrupt.at_once():
             searcher.run(

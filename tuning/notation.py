@@ -96,7 +96,17 @@ def dump(spec: SweepSpec) -> str:
     return yaml.safe_dump(to_plain_spec(spec), sort_keys=False, allow_unicode=True)
 
 
-MAY_CHANGE = ("trials", "resources", "cohort", "max_concurrent", "max_failures", "address", "home", "id")
+MAY_CHANGE = (
+    "trials",
+    "resources",
+    "cohort",
+    "compile",
+    "max_concurrent",
+    "max_failures",
+    "address",
+    "home",
+    "id",
+)
 """Keys in which a sweep's spec may differ from one invocation to the next."""
 
 

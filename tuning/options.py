@@ -19,6 +19,7 @@ PLAIN = (
     "seed",
     "metric",
     "mode",
+    "compile",
     "max_concurrent",
     "max_failures",
     "address",

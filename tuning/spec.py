@@ -93,6 +93,8 @@ class SweepSpec:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     resources: Resources = field(default_factory=Resources)
     cohort: int | Literal["auto"] = "auto"
+    compile: bool = False
+    """Whether cohorts compile the steps that they repeat often (torch.compile)."""
     seed: int = 0
     max_concurrent: int | None = None
     """Cohorts at the same time; None: as many as the cluster holds."""
@@ -113,6 +115,8 @@ class SweepSpec:
         for key in ("epochs", "batch_size", "max_concurrent"):
             if getattr(self, key) is not None:
                 _check_count(key, getattr(self, key))
+        if not isinstance(self.compile, bool):
+            raise RequestError(f"`compile` must be true or false, but got {self.compile!r}.")
         if self.cohort != "auto":
             _check_count("cohort", self.cohort)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -86,7 +87,15 @@ def stacked(
     trials: Sequence[TrialSpec], built: Sequence[nn.Module], spec: SweepSpec, splits: Splits
 ) -> Stack:
     copies = [copy.deepcopy(model) for model in built]
-    return Stack(trials, copies, device=CPU, seed=spec.seed, task=splits.task, carry=splits.ordered)
+    return Stack(
+        trials,
+        copies,
+        device=CPU,
+        seed=spec.seed,
+        task=splits.task,
+        carry=splits.ordered,
+        compile=spec.compile,
+    )
 
 
 def alone(trial: TrialSpec, model: nn.Module, spec: SweepSpec) -> Alone:
@@ -103,3 +112,28 @@ def documented(model: str, rows: int, **changes: Any) -> tuple[SweepSpec, Splits
 
 def batches(spec: SweepSpec, splits: Splits) -> Batches:
     return Batches(splits.train, int(spec.batch_size or 1), CPU, ordered=splits.ordered)
+
+
+def steps_agree(stack: Stack, members: Sequence[Alone], spec: SweepSpec, splits: Splits) -> int:
+    """Train two epochs, comparing each step; return how many member-steps were compared."""
+    rows = batches(spec, splits)
+    compared = 0
+    for epoch in (1, 2):
+        hidden: Any = ()
+        for step, (inputs, targets) in enumerate(rows.shuffled(0, epoch), start=(epoch - 1) * rows.steps):
+            for row, member in enumerate(members):
+                member.set_to(stack, row, hidden)
+            losses, gradients, hidden = stack.gradients(inputs, targets, hidden, step)
+            for row, member in enumerate(members):
+                if stack.parameters[row].abs().max() < 1e6:
+                    compared += 1
+                    loss, flat = member.gradients(inputs, targets, step, splits)
+                    assert losses[row].item() == pytest.approx(loss.item(), rel=1e-9)
+                    together = torch.cat([gradient[row].reshape(-1) for gradient in gradients])
+                    assert (together - flat).norm() <= 1e-9 * flat.norm()
+                    for key, value in stack.layout.state_dict(stack.rows, row).items():
+                        torch.testing.assert_close(
+                            value, member.model.state_dict()[key], rtol=1e-9, atol=1e-12
+                        )
+            stack.optimizer.step(gradients)
+    return compared

@@ -8,11 +8,9 @@ import math
 from typing import Any
 
 import pytest
-import torch
 
 import models
 from tests.engine import stacks
-from tuning.engine.stack import Stack
 
 SEARCHED: dict[str, list[dict[str, Any]]] = {
     "sgd": [
@@ -47,31 +45,6 @@ def trials(optimizer: str, *, dropout: bool, norm: bool) -> list[dict[str, Any]]
     return [{"optimizer": optimizer, **a, **b} for a, b in zip(SEARCHED[optimizer], extra, strict=True)]
 
 
-def steps_agree(stack: Stack, members: list[stacks.Alone], spec: Any, splits: Any) -> int:
-    """Train two epochs, comparing each step; return how many member-steps were compared."""
-    rows = stacks.batches(spec, splits)
-    compared = 0
-    for epoch in (1, 2):
-        hidden: Any = ()
-        for step, (inputs, targets) in enumerate(rows.shuffled(0, epoch), start=(epoch - 1) * rows.steps):
-            for row, member in enumerate(members):
-                member.set_to(stack, row, hidden)
-            losses, gradients, hidden = stack.gradients(inputs, targets, hidden, step)
-            for row, member in enumerate(members):
-                if stack.parameters[row].abs().max() < 1e6:
-                    compared += 1
-                    loss, flat = member.gradients(inputs, targets, step, splits)
-                    assert losses[row].item() == pytest.approx(loss.item(), rel=1e-9)
-                    together = torch.cat([gradient[row].reshape(-1) for gradient in gradients])
-                    assert (together - flat).norm() <= 1e-9 * flat.norm()
-                    for key, value in stack.layout.state_dict(stack.rows, row).items():
-                        torch.testing.assert_close(
-                            value, member.model.state_dict()[key], rtol=1e-9, atol=1e-12
-                        )
-            stack.optimizer.step(gradients)
-    return compared
-
-
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "dropout"])
 @pytest.mark.parametrize("norm", [False, True], ids=["no norm", "norm"])
 @pytest.mark.parametrize("optimizer", SEARCHED)
@@ -81,7 +54,7 @@ def test_every_step_is_that_of_each_member_alone(
 ) -> None:
     spec, splits = stacks.documented(model, ROWS.get(model, 30))
     stack, members = stacks.build(spec, splits, trials(optimizer, dropout=dropout, norm=norm))
-    compared = steps_agree(stack, members, spec, splits)
+    compared = stacks.steps_agree(stack, members, spec, splits)
     assert compared >= 3 * 2 * stacks.batches(spec, splits).steps * 0.6
     metrics = stack.evaluate(stacks.batches(spec, splits).in_order())
     assert len(metrics) == 3 and all(math.isfinite(found["val_loss"]) for found in metrics)

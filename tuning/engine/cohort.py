@@ -38,6 +38,9 @@ class Part(Protocol):
     def advance(self, until: int) -> list[EpochReport]:
         """Train up to and including an epoch, and report; a member that ends says so once."""
 
+    def notes(self) -> list[str]:
+        """Return what the user should know of, each once."""
+
     def outcome(self, number: int) -> Outcome | None:
         """Return how far a member has come; None before its first epoch."""
 
@@ -95,6 +98,7 @@ def train(
         for part in dict.fromkeys(parts.values()):
             try:
                 reports += part.advance(epoch)
+                notes += part.notes()
             except Exception as error:  # vmap raises at what it cannot carry, a model at anything
                 if is_out_of_memory(error):
                     raise
@@ -135,6 +139,9 @@ class _Single:
             reports.append(report)
             self._has_ended = report.state is not State.RUNNING
         return reports
+
+    def notes(self) -> list[str]:
+        return []
 
     def outcome(self, number: int) -> Outcome | None:
         return self._training

@@ -84,16 +84,21 @@ def _difference(a: nn.Module, b: nn.Module) -> str | None:
         for name in of_a:
             if _kind(of_a[name]) != _kind(of_b[name]):
                 return f"{kind}.{name}"
-    own_a, own_b = _own(a), _own(b)
-    differing = (key for key in own_a.keys() | own_b.keys() if not _same(own_a.get(key), own_b.get(key)))
-    return next((f"{kind}.{key}" for key in sorted(differing)), None)
+    key = changed(own(a), own(b))
+    return None if key is None else f"{kind}.{key}"
+
+
+def changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
+    """Return the first key, in order, at which two mappings differ; None if they do not."""
+    differing = (key for key in a.keys() | b.keys() if not _same(a.get(key), b.get(key)))
+    return next(iter(sorted(differing)), None)
 
 
 def _kind(tensor: Tensor | None) -> Any:
     return None if tensor is None else (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
 
 
-def _own(module: nn.Module) -> dict[str, Any]:
+def own(module: nn.Module) -> dict[str, Any]:
     """Return what a module keeps beside its tensors, but for the numbers that a stack holds per trial."""
     found = {key: value for key, value in vars(module).items() if key not in OWN}
     if has_twin(module):  # torch's own: what it keeps for itself (lists of its weights) is no number of ours

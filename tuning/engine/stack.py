@@ -4,20 +4,21 @@ Row k of every tensor is trial k. The batch is the same for all.
 """
 
 import contextlib
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.utils._pytree import tree_map
 
-from tuning.engine import solo, twins
+from tuning.engine import compiled, solo, twins
 from tuning.engine.batches import Batch
 from tuning.engine.layers import MaskSource
 from tuning.engine.optimizers import StackedOptimizer
+from tuning.engine.program import Program, Statistics
 from tuning.engine.rows import CannotStack, Layout
-from tuning.engine.twins import RunningStatistics, StackedDropout
+from tuning.engine.twins import RunningStatistics
 from tuning.records import TrialSpec
 
 Hidden = Any
@@ -31,6 +32,7 @@ class Stack:
         models: one per trial, on the CPU; the first one is taken apart and serves as the template.
         seed: the sweep's, for dropout masks.
         carry: whether hidden states go from batch to batch.
+        compile: whether steps that are repeated often are compiled.
 
     Raises:
         CannotStack: when these models cannot be stacked.
@@ -45,6 +47,7 @@ class Stack:
         seed: int,
         task: str,
         carry: bool,
+        compile: bool = False,
     ) -> None:
         self._task, self._carry = task, carry
         self.layout = Layout.of(models[0])
@@ -52,21 +55,37 @@ class Stack:
         self.parameters = self.rows[self.layout.dtype][:, : self.layout.num_trained]
         self.tensors = self.layout.views(self.rows)
         for name in self.layout.trained:  # `data` counts versions apart from the buffers in the same row
-            self.tensors[name] = self.tensors[name].data.requires_grad_()
-        self._trained = [self.tensors[name] for name in self.layout.trained]
+            self.tensors[name] = self.tensors[name].data
         hyperparameters = [trial.hyperparameters for trial in trials]
         optimizer = str(hyperparameters[0].get("optimizer", "sgd"))
         self.optimizer = StackedOptimizer(optimizer, self.parameters, hyperparameters)
         self._running = RunningStatistics(models, self.tensors)
         self._sources = _mask_sources(models, trials, seed)
-        self._program = _Program(models[0].to(device))
+        key = len(models), str(device), task, carry
+        graphs = compiled.shared(models[0], key) if compile else None
+        self._program = Program(models[0].to(device))
         self._shapes: dict[torch.Size, dict[str, list[torch.Size]]] = {}
         """Shapes of the masks that an input of this shape wants, by layer, one per call."""
         self._train = vmap(self._train_one, in_dims=(0, 0, 0, None, None), randomness="error")
         self._measure = vmap(self._measure_one, in_dims=(0, 0, None, None), randomness="error")
+        self._step: compiled.Function = self._step_of_all
+        self._evaluation: compiled.Function = self._measure_all
+        self._compiled: list[compiled.Compiled] = []
+        if graphs is not None:
+            program = self._program.template
+            self._step = compiled.Compiled(self._step, program, graphs, "step")
+            self._evaluation = compiled.Compiled(self._evaluation, program, graphs, "evaluation")
+            self._compiled = [self._step, self._evaluation]
 
     def __len__(self) -> int:
         return len(self.parameters)
+
+    def notes(self) -> list[str]:
+        """Return what the user should know of, each once."""
+        found = [note for step in self._compiled for note in step.notes]
+        for step in self._compiled:
+            step.notes.clear()
+        return found
 
     def load_optimizer(self, states: Sequence[dict[int, dict[str, Any]]]) -> None:
         """Take over optimizer states as torch.optim keeps them, one per trial."""
@@ -97,31 +116,52 @@ class Stack:
             inputs, targets: one batch.
             step: its number, counted from the start of the training.
         """
-        self._program.template.train()
+        self._program.train(True)
         masks = self._draw(inputs, step)
-        with _no_slow_fallback():
-            losses, hidden, statistics, replaced = self._train(self.tensors, masks, hidden, inputs, targets)
-            found = torch.autograd.grad(losses.sum(), self._trained, allow_unused=True)
-        with torch.no_grad():
-            for layer, (mean, variance) in zip(self._program.normed, statistics, strict=True):
+        losses, found, hidden, statistics, changed = self._step(self.tensors, masks, hidden, inputs, targets)
+        for layer, of_calls in statistics.items():
+            for mean, variance in of_calls:
                 self._running.update(layer, mean, variance)
-            for name, value in replaced.items():
-                self.tensors[name].copy_(value)
+        for name, value in changed.items():
+            self.tensors[name].copy_(value)
         for name, gradient in zip(self.layout.trained, found, strict=True):
             if gradient is None:
                 raise CannotStack(f"parameter {name} gets no gradient; torch.optim leaves such a one alone")
-        return losses.detach(), found, _detached(hidden)
+        return losses, found, hidden
+
+    def _step_of_all(
+        self,
+        tensors: dict[str, Tensor],
+        masks: dict[str, list[Tensor]],
+        hidden: Hidden,
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> Any:
+        """Compute all that a step needs: losses, gradients, hidden state, statistics, changed buffers."""
+        leaves = {name: tensors[name].detach().requires_grad_() for name in self.layout.trained}
+        with _no_slow_fallback():
+            losses, hidden, statistics, changed = self._train(
+                {**tensors, **leaves}, masks, hidden, inputs, targets
+            )
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        return losses.detach(), found, *tree_map(Tensor.detach, (hidden, statistics, changed))
+
+    def _measure_all(
+        self, tensors: dict[str, Tensor], hidden: Hidden, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Hidden]:
+        with _no_slow_fallback():
+            found: tuple[Tensor, Tensor, Hidden] = self._measure(tensors, hidden, inputs, targets)
+            return found
 
     @torch.no_grad()
     def evaluate(self, batches: Iterator[Batch], prefix: str = "val") -> list[dict[str, float]]:
         """Return each trial's mean loss, and for classification its accuracy, in `eval()` mode."""
-        self._program.template.eval()
+        self._program.train(False)
         loss = hits = torch.zeros(len(self), dtype=torch.float64, device=self.parameters.device)
         rows = elements = 0
         hidden: Hidden = ()
         for inputs, targets in batches:
-            with _no_slow_fallback():
-                losses, correct, hidden = self._measure(self.tensors, hidden, inputs, targets)
+            losses, correct, hidden = self._evaluation(self.tensors, hidden, inputs, targets)
             loss = loss + losses.double() * len(targets)
             hits = hits + correct
             rows += len(targets)
@@ -139,12 +179,12 @@ class Stack:
         hidden: Hidden,
         inputs: Tensor,
         targets: Tensor,
-    ) -> tuple[Tensor, Hidden, list[tuple[Tensor, Tensor]], dict[str, Tensor]]:
-        """Compute one trial's loss, new hidden state, batch statistics and replaced buffers."""
-        self._program.install(tensors, masks)
+    ) -> tuple[Tensor, Hidden, Statistics, dict[str, Tensor]]:
+        """Compute one trial's loss, new hidden state, batch statistics and changed buffers."""
+        self._program.install(self._program.with_copies(tensors), masks)
         outputs, hidden = self._predict(inputs, hidden)
         loss = solo.LOSSES[self._task](outputs, targets)
-        return loss, hidden, self._program.statistics(), self._program.replaced(tensors)
+        return loss, hidden, self._program.statistics(), self._program.changed(tensors)
 
     def _measure_one(
         self, tensors: dict[str, Tensor], hidden: Hidden, inputs: Tensor, targets: Tensor
@@ -176,66 +216,6 @@ class Stack:
         }
 
 
-class _Program:
-    """The template model, its twins in place, into which a trial's tensors are put before it runs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        names = {id(found): name for name, found in (*model.named_parameters(), *model.named_buffers())}
-        self.template = nn.Module()  # around the model, which may itself need a twin
-        self.template.model = model
-        self._statistics: list[tuple[str, Tensor, Tensor]] = []
-        placed = twins.replace(self.template, self._statistics)
-        self._dropouts = {
-            layer: module for layer, module in placed.items() if isinstance(module, StackedDropout)
-        }
-        self._places = [
-            (cast(dict[str, Any], kept), key, names[id(found)])
-            for module in self.template.modules()
-            for kept in (module._parameters, module._buffers)
-            for key, found in kept.items()
-            if found is not None
-        ]
-        self._pristine = copy.deepcopy(self.template) if self._dropouts else None
-
-    @property
-    def model(self) -> nn.Module:
-        found = self.template.model
-        assert isinstance(found, nn.Module)
-        return found
-
-    def install(self, tensors: dict[str, Tensor], masks: dict[str, list[Tensor]]) -> None:
-        for kept, key, name in self._places:
-            kept[key] = tensors[name]
-        for layer, found in masks.items():
-            self._dropouts[layer].masks, self._dropouts[layer].calls = found, 0
-        self._statistics.clear()
-
-    @property
-    def normed(self) -> list[str]:
-        """Batch norm layers in the order in which the last step called them."""
-        return [layer for layer, _, _ in self._statistics]
-
-    def statistics(self) -> list[tuple[Tensor, Tensor]]:
-        return [(mean, variance) for _, mean, variance in self._statistics]
-
-    def replaced(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the buffers that the model has set anew instead of changing them in place."""
-        return {name: kept[key] for kept, key, name in self._places if kept[key] is not tensors[name]}
-
-    @torch.no_grad()
-    def mask_shapes(self, inputs: Tensor) -> dict[str, list[torch.Size]]:
-        """Run a copy of the model alone, on inputs, and return the shapes of the masks it wants."""
-        recorder = copy.deepcopy(self._pristine)
-        assert recorder is not None and isinstance(recorder.model, nn.Module)
-        recorder.train()
-        shapes: dict[str, list[torch.Size]] = {layer: [] for layer in self._dropouts}
-        for module in recorder.modules():
-            if isinstance(module, StackedDropout):
-                module.shapes = shapes[module.layer]
-        recorder.model(inputs)
-        return shapes
-
-
 def _mask_sources(
     models: Sequence[nn.Module], trials: Sequence[TrialSpec], seed: int
 ) -> dict[str, MaskSource]:
@@ -247,10 +227,6 @@ def _mask_sources(
             rates = [float(cast(nn.Dropout, model.get_submodule(layer)).p) for model in models]
             sources[layer] = MaskSource(seed, numbers, layer, rates)
     return sources
-
-
-def _detached(hidden: Hidden) -> Hidden:
-    return tuple(map(_detached, hidden)) if isinstance(hidden, tuple) else hidden.detach()
 
 
 @contextlib.contextmanager

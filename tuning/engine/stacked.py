@@ -48,7 +48,13 @@ class StackedTraining:
         self._train = Batches(splits.train, size, device, ordered=splits.ordered)
         self._held_out = Batches(splits.validation, size, device, ordered=splits.ordered)
         self._stack = Stack(
-            trials, models, device=device, seed=spec.seed, task=splits.task, carry=splits.ordered
+            trials,
+            models,
+            device=device,
+            seed=spec.seed,
+            task=splits.task,
+            carry=splits.ordered,
+            compile=spec.compile,
         )
         self._histories: list[list[dict[str, float]]] = [[] for _ in trials]
         self._best_epochs: list[int | None] = [None for _ in trials]
@@ -111,6 +117,9 @@ class StackedTraining:
                 torch.where(is_better, self._stack.rows[dtype], kept, out=kept)
             elif better:
                 kept[rows] = self._stack.rows[dtype][rows]
+
+    def notes(self) -> list[str]:
+        return self._stack.notes()
 
     def outcome(self, number: int) -> Outcome:
         """Return a copy of how far a member has come."""
