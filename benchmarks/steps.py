@@ -82,8 +82,7 @@ def _epoch_ms(name: str, is_undone: bool) -> float:
         )
         spec, splits = complete(spec)
         found = draw(model, trials=size, epochs=1).configurations
-        over = {"optimizer": "adam", "lr": 1e-4} if name == "blocks" else {}
-        trials = [TrialSpec(number=n, hyperparameters={**one, **over}) for n, one in enumerate(found)]
+        trials = [TrialSpec(number=n, hyperparameters=dict(one)) for n, one in enumerate(found)]
         built = [solo.build_model(trial, spec, splits) for trial in trials]
         stack = StackedTraining(trials, built, spec, splits, device=torch.device("cpu"), resume={})
         with mock.patch.object(compiled, "HOT_S", 0.0):
@@ -106,14 +105,13 @@ def _without_linear_twins() -> Iterator[None]:
 def _updates_by_parameter() -> Iterator[None]:
     def step(self: Any, gradients: Any) -> None:
         self.steps += 1
-        for rows, parameters, state, numbers in self._blocks:
-            start = 0
-            for gradient in gradients:
-                along = gradient[rows].flatten(1) if gradient.dim() > 1 else gradient[rows, None]
-                part = slice(start, start + along.shape[1])
-                own = {key: value[:, part] for key, value in state.items()}
-                self._rule(parameters[:, part], along, own, numbers, self.steps)
-                start = part.stop
+        start = 0
+        for gradient in gradients:
+            along = gradient.flatten(1) if gradient.dim() > 1 else gradient[:, None]
+            part = slice(start, start + along.shape[1])
+            own = {key: value[:, part] for key, value in self.state.items()}
+            self._rule(self._parameters[:, part], along, own, self._numbers, self.steps)
+            start = part.stop
 
     with mock.patch.object(optimizers.StackedOptimizer, "step", step):
         yield
@@ -130,24 +128,16 @@ def _rows_from_a_loader() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _updates_of_all_at_once() -> Iterator[None]:
-    with mock.patch.object(optimizers, "BLOCK_BYTES", 2**62):
-        yield
-
-
 UNDONE: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "linear": _without_linear_twins,
     "row": _updates_by_parameter,
     "loader": _rows_from_a_loader,
-    "blocks": _updates_of_all_at_once,
 }
 
 STACKS = {
     "linear": ("net", 256),
     "row": ("batchnorm_net", 64),
     "loader": ("net", 16),
-    "blocks": ("dropout_net", 64),
     "memory": ("dropout_net", 128),
     "compile-net": ("net", 256),
     "compile-rnn": ("rnn", 64),
@@ -206,7 +196,6 @@ STEPS: dict[str, tuple[Callable[[str, bool], float], str, str]] = {
     "linear": (_epoch_ms, "net, K = 256", "linear layers along the features"),
     "row": (_epoch_ms, "batchnorm_net, K = 64", "one update for all parameters of a trial"),
     "loader": (_epoch_ms, "net, K = 16", "rows taken by index, not through a DataLoader"),
-    "blocks": (_epoch_ms, "dropout_net, K = 64, Adam", "updates in blocks that stay in the cache"),
     "memory": (_epoch_ms, "dropout_net, K = 128", "memory that is freed is kept"),
     "compile-net": (_epoch_ms, "net, K = 256", "`--compile`"),
     "compile-rnn": (_epoch_ms, "rnn, K = 64", "`--compile`"),

@@ -331,7 +331,8 @@ def test_a_name_that_is_taken_by_another_spec_is_refused_with_what_differs(
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--trials 64", "--max-concurrent 1", "--max-failures 1", "--cpus-per-trial 0.5"]
+    "options",
+    ["", "--trials 64", "--compile", "--max-concurrent 1", "--max-failures 1", "--cpus-per-trial 0.5"],
 )
 def test_the_same_sweep_or_one_that_is_run_otherwise_is_not(
     demo: SweepSpec, options: str, capsys: pytest.CaptureFixture[str]

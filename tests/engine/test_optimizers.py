@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.engine.test_parity import SEARCHED
-from tuning.engine import optimizers, solo
+from tuning.engine import solo
 from tuning.engine.optimizers import StackedOptimizer
 
 SHAPES = [(5, 3), (5,), (2, 2, 2), ()]
@@ -25,11 +25,7 @@ def stock(trial: dict[str, Any], row: torch.Tensor) -> tuple[list[nn.Parameter],
 
 @pytest.mark.parametrize("optimizer", SEARCHED)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e3])
-@pytest.mark.parametrize("block_bytes", [optimizers.BLOCK_BYTES, 1], ids=["all at once", "row by row"])
-def test_many_steps_are_those_of_torch(
-    optimizer: str, scale: float, block_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(optimizers, "BLOCK_BYTES", block_bytes)
+def test_many_steps_are_those_of_torch(optimizer: str, scale: float) -> None:
     torch.manual_seed(0)
     trials = [{"optimizer": optimizer, **found} for found in SEARCHED[optimizer]]
     size = sum(torch.Size(shape).numel() for shape in SHAPES)

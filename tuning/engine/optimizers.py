@@ -84,11 +84,6 @@ RULES: dict[str, Callable[[Tensor, Tensor, State, Columns, int], None]] = {
 }
 
 
-BLOCK_BYTES = 2**19
-"""Parameters that are updated at a time on a CPU: an update reads and writes them several times, which
-costs less where they stay in the cache meanwhile."""
-
-
 class StackedOptimizer:
     """One of `RULES` with its state, zero at the start.
 
@@ -101,28 +96,16 @@ class StackedOptimizer:
         self.state: State = {key: torch.zeros_like(parameters) for key in STATE_NAMES[name]}
         self.steps = 0
         """Taken so far, the same of all: they are at the same epoch."""
+        self._parameters = parameters
         self._rule = RULES[name]
-        numbers = columns(name, trials, parameters)
-        self._decays = bool(numbers["weight_decay"].any())
-        rows = len(parameters)
-        if parameters.device.type == "cpu":
-            rows = max(1, BLOCK_BYTES // (parameters.shape[1] * parameters.element_size()))
-        self._blocks = [
-            (
-                slice(first, first + rows),
-                parameters[first : first + rows],
-                {key: value[first : first + rows] for key, value in self.state.items()},
-                {key: value[first : first + rows] for key, value in numbers.items()},
-            )
-            for first in range(0, len(parameters), rows)
-        ]
+        self._numbers = columns(name, trials, parameters)
+        self._decays = bool(self._numbers["weight_decay"].any())
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step along gradients, (trials, ...) each, in the order of the elements."""
         self.steps += 1
         flat = [gradient.flatten(1) if gradient.dim() > 1 else gradient[:, None] for gradient in gradients]
-        for rows, parameters, state, numbers in self._blocks:
-            along = torch.cat([gradient[rows] for gradient in flat], dim=1)
-            if self._decays:
-                along.addcmul_(parameters, numbers["weight_decay"])
-            self._rule(parameters, along, state, numbers, self.steps)
+        along = torch.cat(flat, dim=1)
+        if self._decays:
+            along.addcmul_(self._parameters, self._numbers["weight_decay"])
+        self._rule(self._parameters, along, self.state, self._numbers, self.steps)
