@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = {
     # the vocabulary
     "errors": 0,
+    "faults": 0,
     "naming": 0,
     "seeds": 0,
     "space": 0,
@@ -73,6 +74,7 @@ ENGINE_KNOWS = {
     "data",
     "engine",
     "errors",
+    "faults",
     "naming",
     "paths",
     "records",

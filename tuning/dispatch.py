@@ -5,14 +5,16 @@ that runs to the next rung. Starting, going on after a rung, and resuming after 
 Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a recorder is told.
 """
 
+import contextlib
 import math
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
-from tuning import halving, packing, paths, storage
+from tuning import faults, halving, packing, paths, storage
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.study import Study
@@ -65,6 +67,27 @@ class Dispatcher:
         """Last reports of trials that ended by themselves in a cohort that still runs."""
         self._failures = 0
         self._num_ended = study.num_ended()
+        self._untold: list[Callable[[], None]] = []
+        """What the recorders hear of once it is on the study's disk."""
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def _batch(self) -> Iterator[None]:
+        """Within, what is told reaches the study's disk together at the end, and then the recorders.
+
+        The study is the truth: MLflow never knows of an end that a death of the driver undoes.
+        """
+        self._depth += 1
+        try:
+            with self.study.batch():
+                yield
+        finally:
+            self._depth -= 1
+        if not self._depth and self._untold:
+            untold, self._untold = self._untold, []
+            faults.place("between-study-and-mlflow")
+            for tell in untold:
+                tell()
 
     def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
@@ -72,7 +95,7 @@ class Dispatcher:
         Epochs that were trained but not yet told are told now, and a trial that had come to a rung
         without a decision is decided upon. Resume files that a death left behind are removed.
         """
-        with self.study.batch():
+        with self._batch():
             for trial, history, file in trials:
                 for epoch, metrics in enumerate(history, start=1):
                     self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
@@ -126,7 +149,7 @@ class Dispatcher:
 
     def report(self, reports: Iterable[EpochReport]) -> None:
         """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
-        with self.study.batch():
+        with self._batch():
             for report in reports:
                 if report.trial in self._ended:
                     continue
@@ -164,9 +187,10 @@ class Dispatcher:
         members = [replace(m, resume=own) if has_own else m for m in cohort.members]
         ended = [member for member in members if member.trial.number in self._ended]
         left = [member for member in members if member.trial.number not in self._ended]
-        for member in ended:
-            last = self._ended.pop(member.trial.number)
-            self._end(member.trial.number, last.state, last.error)
+        with self._batch():
+            for member in ended:
+                last = self._ended.pop(member.trial.number)
+                self._end(member.trial.number, last.state, last.error)
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
                 new = Cohort(id=uuid.uuid4().hex[:12], members=tuple(half), until=cohort.until)
@@ -179,7 +203,7 @@ class Dispatcher:
         cohort = self.running.pop(cohort_id)
         file = paths.resume_name(cohort.id)
         at_rung = []
-        with self.study.batch():
+        with self._batch():
             for member in cohort.members:
                 number = member.trial.number
                 last = self._ended.pop(number, None)
@@ -203,8 +227,7 @@ class Dispatcher:
             if not self.study.report(report.trial, report.epoch, value):
                 return
             self._stopper.told(report.trial, report.epoch, value)
-        for recorder in self.recorders:
-            recorder.epoch(report)
+        self._untold += [partial(recorder.epoch, report) for recorder in self.recorders]
 
     def _at_rung(self, members: Sequence[Member]) -> None:
         """Decide upon members that have come to the same rung, those that were let go on before excepted."""
@@ -222,8 +245,7 @@ class Dispatcher:
     def _end(self, number: int, state: State, cause: str | None = None) -> None:
         self.study.tell(number, state, cause)
         self._num_ended += 1
-        for recorder in self.recorders:
-            recorder.end(number, state, cause)
+        self._untold += [partial(recorder.end, number, state, cause) for recorder in self.recorders]
         self._failures = self._failures + 1 if state is State.FAILED else 0
         if self._failures >= self.spec.max_failures and self.halted is None:
             last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]

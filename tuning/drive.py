@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuning import notation, paths, plan, records, reuse, screen, sizing, storage, unfinished
+from tuning import faults, notation, paths, plan, records, reuse, screen, sizing, storage, unfinished
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError, SweepError
@@ -96,6 +96,7 @@ def _carry_on(
                 progress.phase("starting workers")
                 listener = Listener(study, tracker, progress.say, clock)
                 _schedule(planned, dispatcher, listener, interrupt, progress.say)
+            faults.place("before-end")
             cluster.release()
             progress.phase("saving")
             unfinished.save_best(study, folder, planned.splits)

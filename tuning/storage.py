@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from tuning import faults
 from tuning.errors import RequestError
 
 
@@ -30,6 +31,7 @@ def write(path: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        faults.place(f"replace-{target.parent.name}")
         os.replace(aside, target)
     except BaseException:
         aside.unlink(missing_ok=True)

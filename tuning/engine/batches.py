@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
+from tuning import faults
 from tuning.data import Splits
 from tuning.seeds import derive
 
@@ -69,6 +70,7 @@ class Batches:
             for rows in parts:
                 on_device = rows.to(self.device)
                 yield inputs[on_device], targets[on_device]
+                faults.place("mid-epoch")
             return
         loader: DataLoader[Any] = DataLoader(
             self.dataset,

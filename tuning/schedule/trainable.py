@@ -17,7 +17,7 @@ import torch
 from ray import tune
 from ray.exceptions import RayError
 
-from tuning import paths
+from tuning import faults, paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, cohort, memory, probe
 from tuning.engine.solo import Outcome, Training
@@ -85,6 +85,7 @@ def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: t
     """Train a cohort, saving its state each epoch, and report; at the end save each trial's best."""
     resume = _resume_states(task, folder)
     outbox = _Outbox(task.id, _missed(task, resume))
+    faults.place("before-first-report")
     saver = _Saver(paths.resume_file(folder, paths.resume_name(task.id)))
     last: cohort.Epoch | None = None
     ended: set[int] = set()

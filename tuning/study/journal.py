@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
 
+from tuning import faults
 from tuning.errors import SweepError
 
 
@@ -24,7 +25,7 @@ class BatchingBackend(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = JournalFileBackend(str(path))
+        self._file = JournalFileBackend(str(path), _Lock(str(path)))
         self._recent: list[dict[str, Any]] = []
         """Records that the study has not read yet, at most."""
         self._first: int | None = None
@@ -56,6 +57,13 @@ class BatchingBackend(BaseJournalBackend):
         del self._recent[: log_number_from - self._first]
         self._first = log_number_from
         yield from list(self._recent)
+
+
+class _Lock(JournalFileSymlinkLock):
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        faults.place("journal-locked")
+        return acquired
 
 
 def open_storage(path: Path, *, write: bool) -> tuple[optuna.storages.JournalStorage, BaseJournalBackend]:

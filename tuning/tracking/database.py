@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from tuning import paths
+from tuning import faults, paths
 from tuning.records import State
 from tuning.spec import SweepSpec
 from tuning.tracking.known import Known
@@ -70,6 +70,7 @@ class DatabaseStore:
         _write_status(session, going)
         _write_params(session, {i: params_of(run) for i, (n, run) in going.items() if n not in begun}, fresh)
         _write_tags(session, {i: self._tags(runs, *found, i in fresh) for i, found in going.items()}, fresh)
+        faults.place("mlflow-flush")
         self._write_metrics(session, {i: run for i, (_, run) in going.items() if run.metrics}, fresh)
 
     def _write_metrics(self, session: Any, runs: Mapping[str, Run], fresh: set[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuning import paths, storage
+from tuning import faults, paths, storage
 from tuning.records import State
 from tuning.spec import SweepSpec
 from tuning.tracking import known
@@ -95,6 +95,7 @@ class ClientStore:
             ).info.run_id
         elif number not in begun:
             self._client.update_run(runs.run_ids[number], status="RUNNING")
+        faults.place("mlflow-flush")
         run_id = runs.run_ids[number]
         params = [Param(*found) for found in params_of(run).items()] if number not in begun else []
         tags = {**run.tags, "tuning.state": (run.state or State.RUNNING).value}

@@ -1,0 +1,56 @@
+"""Places in the code at which a test stops a process, to kill it or another one at that moment.
+
+`TUNING_FAULT=NAME@COUNT:FOLDER` arms one of them: the first process that comes to it for the COUNTth time
+leaves its number in FOLDER/NAME and waits until there is a FOLDER/go. Unarmed, a place costs a comparison.
+"""
+
+import os
+import time
+from pathlib import Path
+
+VARIABLE = "TUNING_FAULT"
+
+PLACES = (
+    "before-first-report",
+    "mid-epoch",
+    "replace-resume",
+    "replace-checkpoints",
+    "journal-locked",
+    "between-study-and-mlflow",
+    "mlflow-flush",
+    "before-end",
+)
+
+PATIENCE_S = 120.0
+"""A process that nobody kills or sends on goes on by itself."""
+
+
+def _armed() -> tuple[str, int, Path]:
+    name, _, rest = os.environ.get(VARIABLE, "").partition("@")
+    count, _, folder = rest.partition(":")
+    return name, int(count or 0), Path(folder)
+
+
+_NAME, _COUNT, _FOLDER = _armed()
+_passed = 0
+
+
+def place(name: str) -> None:
+    """Stop here, if a test has said so."""
+    if name == _NAME:
+        _stop()
+
+
+def _stop() -> None:
+    global _passed
+    _passed += 1
+    if _passed != _COUNT:
+        return
+    try:
+        with open(_FOLDER / _NAME, "x", encoding="utf-8") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:  # another process was here before
+        return
+    end_s = time.monotonic() + PATIENCE_S
+    while not (_FOLDER / "go").exists() and time.monotonic() < end_s:
+        time.sleep(0.01)
