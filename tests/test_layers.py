@@ -20,6 +20,7 @@ LEVELS = {
     "seeds": 0,
     "space": 0,
     # values, names, files and pure decisions
+    "attempts": 1,
     "claim": 1,
     "data": 1,
     "halving": 1,

@@ -12,17 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from tuning.errors import CheckpointError, RequestError, SweepError
+from tuning.errors import CheckpointError, RequestError, SweepError, one_line
 
 DONE, FAULT, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(
-            f"error: {message}{'' if message.endswith('?') else ';'} see `{self.prog} --help`.",
-            file=sys.stderr,
-        )
+        _complain(f"{message}{'' if message.endswith('?') else ';'} see `{self.prog} --help`.")
         raise SystemExit(WRONG)
 
 
@@ -37,9 +34,13 @@ def run() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options, unknown = _parser().parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options, unknown = _parser().parse_known_args(words)
     if unknown:
         _refuse(options.parser, unknown[0])
+    for word in words:
+        if word.startswith("--") and word.endswith("=--"):  # argparse takes it for an empty list
+            options.parser.error(f"argument {word.removesuffix('=--')}: it must have a value")
     try:
         if options.command in ("sweep", "resume") and sys.stderr.isatty():
             print("checking the request ...", file=sys.stderr, flush=True)  # importing torch takes seconds
@@ -49,14 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print(json.dumps(facts) if options.json else text)
         return int(code)
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(error)
         return WRONG
     except (SweepError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(error)
         return FAULT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _complain(message: object) -> None:
+    print(f"error: {one_line(message)}", file=sys.stderr)
 
 
 def _print(text: str) -> None:
@@ -138,6 +143,9 @@ def _sweep(commands: Any) -> None:
     how.add_argument("--gpus-per-trial", type=float, help="GPUs of a worker, a share as 0.25 or whole ones")
     how.add_argument("--max-concurrent", type=int, help="workers at the same time")
     how.add_argument("--max-failures", type=int, help="failed trials in a row that end the sweep (5)")
+    how.add_argument(
+        "--trial-timeout", type=float, metavar="S", help="seconds without a report after which a trial hangs"
+    )
     how.add_argument("--address", help="a running Ray cluster, from one of its nodes (default: a local one)")
     how.add_argument("--tracking-uri", help="an MLflow server (default: a database in the home)")
     how.add_argument("--storage", help="path or URI for checkpoints, which every node sees")

@@ -154,7 +154,7 @@ class Dispatcher:
                 if report.trial in self._ended:
                     continue
                 if report.state in (State.DIVERGED, State.FAILED):
-                    self._ended[report.trial] = report
+                    self._ended[report.trial] = replace(report, error=report.error or _divergence(report))
                 if report.state is not State.FAILED:
                     self._told(report)
 
@@ -162,16 +162,28 @@ class Dispatcher:
         """A cohort's worker or node has died: it runs again, then in halves, down to single trials.
 
         So what kills its worker is found, be it one of its trials or the memory that so many take. A
-        single trial runs again a few times, then it has failed.
+        single trial runs again a few times, then it has failed; one that hung fails at once.
         """
         self._deaths[cohort_id] += 1
         deaths, cohort = self._deaths[cohort_id], self.running[cohort_id]
-        if deaths > 1 and len(cohort.members) > 1:
-            self._split(cohort, deaths=1)
+        hang = self._hang(cohort_id)
+        if (hang or deaths > 1) and len(cohort.members) > 1:
+            self._split(cohort, deaths=0 if hang else 1)
+        elif hang:
+            self.end(cohort_id, hang)
         elif deaths > MAX_RETRIES:
             self.end(cohort_id, f"its worker process or node died {deaths} times")
         else:
             self.again.append(self.running.pop(cohort_id))
+
+    def _hang(self, cohort_id: str) -> str | None:
+        """Return where a cohort hung, if it did not report for too long; None if its worker just died."""
+        file = paths.hang_file(self.folder, cohort_id)
+        if self.spec.trial_timeout is None or not storage.exists(file):
+            return None
+        stack = storage.read(file).decode()
+        storage.remove(file)
+        return f"It hung here:\n{stack}no report within --trial-timeout {self.spec.trial_timeout:g} s"
 
     def out_of_memory(self, cohort_id: str) -> None:
         """A cohort was too large for its device: it runs again in halves, as do all that come."""
@@ -259,3 +271,9 @@ class Dispatcher:
         for name in names - needed:
             if name is not None:
                 storage.remove(paths.resume_file(self.folder, name))
+
+
+def _divergence(report: EpochReport) -> str:
+    """Return which metric was no finite number, and when."""
+    found = [f"{key} is {value}" for key, value in report.metrics.items() if not math.isfinite(value)]
+    return f"{' and '.join(found)} after epoch {report.epoch}"

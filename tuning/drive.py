@@ -6,8 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuning import faults, notation, paths, plan, records, reuse, screen, sizing, storage, unfinished
+from tuning import (
+    attempts,
+    faults,
+    notation,
+    paths,
+    plan,
+    records,
+    reuse,
+    screen,
+    sizing,
+    storage,
+    unfinished,
+)
 from tuning.claim import claim
+from tuning.data import Splits
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError, SweepError
 from tuning.interrupt import Interrupt
@@ -33,7 +46,21 @@ COMPILING = (
 
 
 def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
-    """Run what was planned; an interrupted sweep returns, with `interrupted` set."""
+    """Run what was planned; an interrupted sweep returns, with `interrupted` set.
+
+    Raises:
+        SweepError: when a file of the sweep cannot be written, or its end cannot be told.
+    """
+    try:
+        return _carried_out(planned, cluster, clock)
+    except OSError as error:
+        raise SweepError(
+            f"The sweep {planned.paths.name!r} could not go on: {error}. All that it has told of is kept; "
+            f"once that is mended, go on with `tuning resume {planned.paths.name}`."
+        ) from error
+
+
+def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     where = planned.paths
     if planned.spec.tracking_uri:
         client.check(planned.spec.tracking_uri)
@@ -83,6 +110,7 @@ def _carry_on(
     status, best, test = "FAILED", None, None
     with Interrupt(halt) as interrupt:
         try:
+            attempt = attempts.begin(folder)
             unfinished.save_best(study, folder, planned.splits)
             waiting = unfinished.taken_up(study, folder)
             tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
@@ -95,11 +123,11 @@ def _carry_on(
                 clock.mark("Ray up")
                 progress.phase("starting workers")
                 listener = Listener(study, tracker, progress.say, clock)
-                _schedule(planned, dispatcher, listener, interrupt, progress.say)
+                _schedule(planned, dispatcher, attempt, listener, interrupt, progress.say)
             faults.place("before-end")
             cluster.release()
             progress.phase("saving")
-            unfinished.save_best(study, folder, planned.splits)
+            _save(study, dispatcher, planned.splits)
             for number in study.unfinished():
                 for recorder in dispatcher.recorders:
                     recorder.end(number, State.INTERRUPTED, None)
@@ -110,6 +138,15 @@ def _carry_on(
             tracker.close(status, best, test)
             progress.phase("")
     return dispatcher, interrupt.asked, best
+
+
+def _save(study: Study, dispatcher: Dispatcher, splits: Splits) -> None:
+    """Write what unfinished trials have come to; where the disk is full, their resume states hold it."""
+    try:
+        unfinished.save_best(study, dispatcher.folder, splits)
+        unfinished.clear(study, dispatcher.folder)
+    except OSError as error:
+        dispatcher.halted = dispatcher.halted or f"{dispatcher.folder} cannot be written: {error}"
 
 
 def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher) -> str:
@@ -192,6 +229,7 @@ def _open_study(planned: Plan) -> Study:
 def _schedule(
     planned: Plan,
     dispatcher: Dispatcher,
+    attempt: str,
     listener: Listener,
     interrupt: Interrupt,
     say: Callable[[str], None],
@@ -209,8 +247,8 @@ def _schedule(
             searcher.run(
                 planned.spec,
                 dispatcher,
-                dispatcher.folder,
-                planned.splits.fingerprint,
+                attempt=attempt,
+                fingerprint=planned.splits.fingerprint,
                 workers=workers,
                 listener=listener,
                 probe=_settle_size(planned, dispatcher, left, workers, say),

@@ -13,6 +13,9 @@ from tuning.naming import unknown
 from tuning.space import Scalar, number, parse_search, to_plain
 from tuning.spec import REAL, EarlyStopping, Resources, SweepSpec
 
+MAX_VALUES, MAX_DEPTH, MAX_DIGITS = 100_000, 20, 300
+"""Of a spec file. Ours need a few dozen values, four deep; what is beyond was made to fill the memory."""
+
 
 def from_plain(plain: object, *, folder: Path) -> SweepSpec:
     """Build a spec from what a YAML file holds; `file.py:callable` is resolved against `folder`."""
@@ -72,11 +75,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         RequestError: when the file is missing, unreadable, no YAML, or no mapping.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestError(f"There is no spec file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RequestError(f"The spec file {path} cannot be read: {error}.") from error
+    try:
+        plain = _parsed(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
@@ -85,6 +90,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise RequestError(f"A spec must be a mapping of keys to values, but {path} holds {plain!r:.60}.")
     return plain
+
+
+def _parsed(text: str) -> object:
+    """Return what a text holds: plain values only, tags of anything else are refused.
+
+    Raises:
+        YAMLError: also for what would grow beyond all bounds, as aliases of aliases do.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        _check_size(node)
+        return None if node is None else loader.construct_document(node)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # a tag on a value that is not of its kind; a nesting too deep to read
+        raise yaml.MarkedYAMLError(problem=f"{type(error).__name__}: {error}") from error
+
+
+def _check_size(root: yaml.Node | None) -> None:
+    """Walk all values with aliases spelt out, before they are built."""
+    left, seen = [] if root is None else [(root, 1)], 0
+    while left:
+        node, depth = left.pop()
+        seen += 1
+        if depth > MAX_DEPTH or seen > MAX_VALUES:
+            problem = f"it holds more than {MAX_VALUES} values, or they are nested more than {MAX_DEPTH} deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        if isinstance(node.value, list):  # of nodes, or of pairs of them
+            for child in node.value:
+                left += [(one, depth + 1) for one in (child if isinstance(child, tuple) else (child,))]
+        elif node.tag.endswith(":int") and len(node.value) > MAX_DIGITS:
+            problem = f"a number has more than {MAX_DIGITS} digits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def load(path: Path) -> SweepSpec:
@@ -103,6 +142,7 @@ MAY_CHANGE = (
     "compile",
     "max_concurrent",
     "max_failures",
+    "trial_timeout",
     "address",
     "home",
     "id",

@@ -22,6 +22,7 @@ PLAIN = (
     "compile",
     "max_concurrent",
     "max_failures",
+    "trial_timeout",
     "address",
     "tracking_uri",
     "storage",

@@ -77,6 +77,10 @@ class SweepPaths:
         return self.folder / "driver.lock"
 
     @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
+    @property
     def log(self) -> Path:
         return self.folder / "sweep.log"
 
@@ -92,11 +96,19 @@ class SweepPaths:
 
 
 def checkpoint_file(storage: str, number: int) -> str:
-    return f"{storage}/checkpoints/trial-{number:05d}.pt"
+    return f"{checkpoint_folder(storage)}/{trial_name(number)}.pt"
 
 
 def card_file(storage: str, number: int) -> str:
-    return f"{storage}/checkpoints/trial-{number:05d}.json"
+    return f"{checkpoint_folder(storage)}/{trial_name(number)}.json"
+
+
+def attempt_file(storage: str) -> str:
+    return f"{storage}/attempt"
+
+
+def checkpoint_folder(storage: str) -> str:
+    return f"{storage}/checkpoints"
 
 
 def resume_folder(storage: str) -> str:
@@ -109,6 +121,10 @@ def resume_file(storage: str, name: str) -> str:
 
 def resume_name(cohort_id: str) -> str:
     return f"cohort-{cohort_id}.pt"
+
+
+def hang_file(storage: str, cohort_id: str) -> str:
+    return f"{resume_folder(storage)}/hang-{cohort_id}.txt"
 
 
 def trial_name(number: int) -> str:

@@ -85,7 +85,10 @@ def fault(result: SweepResult) -> SweepError | None:
     if result.interrupted:
         return None
     if result.halted:
-        return SweepError(f"The sweep {result.name!r} stopped early: {result.halted}.")
+        return SweepError(
+            f"The sweep {result.name!r} stopped early: {result.halted}. "
+            f"Once that is mended, go on with `tuning resume {result.name}`."
+        )
     if not has_completed(result.trials):
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.")
     return None

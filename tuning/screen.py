@@ -64,6 +64,8 @@ class Progress:
         for trial in trials:
             if trial.value is not None and trial.epoch is not None and self._improves(trial.value):
                 self._best = (trial.value, trial.number, trial.epoch)
+        self._ends_alike: Counter[tuple[State, str]] = Counter()
+        """Trials by how and why they ended, where they did not end well."""
         self._start_s = time.monotonic()
         self._first_s: float | None = None
         """When the first report came: what the start took says nothing of the pace."""
@@ -93,6 +95,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
+        for (state, cause), count in self._ends_alike.items():
+            if count > 1:
+                more = f": {cause}" if cause else ", each with its cause in MLflow (tag tuning.cause)"
+                self.say(f"{count} trials {state.value} like this{more}")
         self.say(self._line())
 
     def say(self, text: str) -> None:
@@ -132,10 +138,16 @@ class Progress:
         self._running.discard(number)
         self._counts[state] += 1
         self._ended_here += state.has_ended
-        if state is State.FAILED:
-            last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
-            self.say(f"trial {number} failed: {last[0]}")
+        if state in (State.FAILED, State.DIVERGED):
+            self._say_cause(number, state, (cause or "no cause is known").strip().rpartition("\n")[2])
         self._print_now_and_then()
+
+    def _say_cause(self, number: int, state: State, cause: str) -> None:
+        """Say each cause once: of a model that is broken, or a search too bold, many trials end alike."""
+        kind = state, "" if state is State.DIVERGED else cause
+        self._ends_alike[kind] += 1
+        if self._ends_alike[kind] == 1:
+            self.say(f"trial {number} {state.value}: {cause}")
 
     def __rich__(self) -> Table:
         lines = [Text(self._line()), Text(self._best_line(), style="green")]

@@ -1,6 +1,6 @@
 """SweepSpec: what a sweep is. One frozen value that cannot exist wrong."""
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ from tuning import paths
 from tuning.errors import RequestError
 from tuning.naming import unknown
 from tuning.records import Mode
-from tuning.space import Dimension, Scalar, ends, parse_search, to_plain
+from tuning.space import Dimension, Scalar, ends, is_finite, parse_search, to_plain
 
 Optimizer = Literal["sgd", "rmsprop", "adagrad", "adam"]
 StoppingKind = Literal["asha", "median", "none"]
@@ -25,6 +25,11 @@ TRAINING_HYPERPARAMETERS = (
     "augment",
 )
 """Hyperparameters that belong to training; all others go to the model's constructor."""
+
+LEAST_SHARE = 0.0001
+
+UUID = r"[0-9A-Za-z-]{1,36}"
+"""A sweep's id: it becomes a part of folder names and of MLflow's queries."""
 
 REAL = {
     "lr": "0 < lr",
@@ -100,6 +105,8 @@ class SweepSpec:
     """Cohorts at the same time; None: as many as the cluster holds."""
     max_failures: int = 5
     """So many failed trials in a row end the sweep."""
+    trial_timeout: float | None = None
+    """Seconds without a report after which a cohort's worker is taken to hang; None: for ever."""
     address: str | None = None
     tracking_uri: str | None = None
     storage: str | None = None
@@ -117,6 +124,10 @@ class SweepSpec:
                 _check_count(key, getattr(self, key))
         if not isinstance(self.compile, bool):
             raise RequestError(f"`compile` must be true or false, but got {self.compile!r}.")
+        if self.trial_timeout is not None:
+            _check_amount("trial_timeout", self.trial_timeout, is_share=False)
+            if not self.trial_timeout:
+                raise RequestError("`trial_timeout` must be more than 0 seconds; leave it out for none.")
         if self.cohort != "auto":
             _check_count("cohort", self.cohort)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
@@ -129,6 +140,10 @@ class SweepSpec:
             _check_word("mode", self.mode, get_args(Mode))
         if self.name is not None:
             paths.check_name(str(self.name))
+        if self.id is not None and not (isinstance(self.id, str) and re.fullmatch(UUID, self.id)):
+            raise RequestError(
+                f"`id` must be a sweep's UUID, but got {self.id!r}; leave it out: it is given."
+            )
         if self.address is not None and self.address.startswith("ray://"):
             raise RequestError(
                 f"--address must be a cluster that the driver runs on, but got {self.address!r}: over ray:// "
@@ -175,7 +190,7 @@ def check_value(key: str, value: object, where: str | None = None) -> None:
         if not isinstance(value, bool):
             raise RequestError(f"{where} must be true or false, but got {value!r}.")
     elif key in REAL and not (value is None and key == "bn_momentum"):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not is_finite(value):
             raise RequestError(f"{where} must be a finite number, but got {value!r}.")
         upper_open = value < 1 if key != "bn_momentum" else value <= 1
         lower = value > 0 if key in ("lr", "bn_momentum") else value >= 0
@@ -193,10 +208,14 @@ def _check_count(key: str, value: object, least: int = 1) -> None:
         raise RequestError(f"`{key}` must be a whole number >= {least}, but got {value!r}.")
 
 
-def _check_amount(key: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+def _check_amount(key: str, value: object, *, is_share: bool = True) -> None:
+    if not is_finite(value) or value < 0:
         raise RequestError(f"`{key}` must be a number >= 0, but got {value!r}.")
-    if value > 1 and value != int(value):
+    if is_share and 0 < value < LEAST_SHARE:
+        raise RequestError(
+            f"`{key}` must be 0 or at least {LEAST_SHARE}, Ray's least share, but got {value!r}."
+        )
+    if is_share and value > 1 and value != int(value):
         raise RequestError(
             f"`{key}` must be a share below 1 or a whole number, but got {value}: "
             "Ray gives shares of one unit only."

@@ -1,7 +1,9 @@
 """Files on a path or a URI that every node sees: whole reads, atomic writes."""
 
 import os
+import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,24 @@ def check(path: str) -> None:
         _filesystem(path)
 
 
-def write(path: str, content: bytes) -> None:
+ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
+"""Names of files that are on their way."""
+
+Check = Callable[[], None]
+"""Raises where a file must not be written any more."""
+
+
+def write(path: str, content: bytes, check: Check = lambda: None) -> None:
     """Write a file so that a reader, or a death in between, finds the old one or the new one.
 
     On a disk: aside, synced, renamed into place. On a URI: one put, which object stores make atomic.
+
+    Args:
+        check: asked at the last moment before the file is in place.
     """
     target = _local(path)
     if target is None:
+        check()
         _filesystem(path).pipe_file(path, content)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +45,7 @@ def write(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         faults.place(f"replace-{target.parent.name}")
+        check()
         os.replace(aside, target)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -61,6 +75,14 @@ def names(folder: str) -> list[str]:
     else:
         found = _filesystem(folder).ls(folder, detail=False) if exists(folder) else []
     return sorted(name for name in (path.rpartition("/")[2] for path in found) if not name.startswith("."))
+
+
+def asides(folder: str) -> list[str]:
+    """Return the paths of files that were written aside and, by a death, never put in place."""
+    local = _local(folder)
+    if local is None or not local.is_dir():
+        return []
+    return sorted(str(path) for path in local.iterdir() if ASIDE.fullmatch(path.name))
 
 
 def remove(path: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from tuning import paths, storage
+from tuning import attempts, paths, storage
 from tuning.data import Splits
 from tuning.engine import checkpoint
 from tuning.engine.solo import Training
@@ -29,6 +29,14 @@ def save_best(study: Study, folder: str, splits: Splits) -> None:
     """Write the best state so far of every unfinished trial."""
     for number, (state, _) in _furthest(study, folder).items():
         checkpoint.save_best(folder, Training(**state), study.take_up(number), study.spec, splits)
+
+
+def clear(study: Study, folder: str) -> None:
+    """Remove what no trial needs any more: files half written, and resume states once all have ended."""
+    attempts.clear(folder)
+    if not study.unfinished():
+        for name in storage.names(paths.resume_folder(folder)):
+            storage.remove(paths.resume_file(folder, name))
 
 
 def _furthest(study: Study, folder: str) -> dict[int, tuple[dict[str, Any], str]]:

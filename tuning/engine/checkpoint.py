@@ -4,8 +4,11 @@ import hashlib
 import io
 import json
 import math
+import pickle
 import platform
-from collections.abc import Collection, Iterable
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from types import NoneType, UnionType
 from typing import Any
 
 import torch
@@ -20,18 +23,59 @@ from tuning.spec import SweepSpec
 
 FORMAT = 1
 
+FIELDS: Mapping[str, type | UnionType] = {
+    "sweep": str,
+    "sweep_id": str | NoneType,
+    "trial": int,
+    "state": str,
+    "model": str,
+    "arguments": dict,
+    "hyperparameters": dict,
+    "state_dict": dict,
+    "metric": str,
+    "epoch": int,
+    "value": float,
+    "history": list,
+    "seed": int,
+    "batch_size": int,
+    "data": str,
+    "fingerprint": str,
+    "task": str,
+    "preprocess": dict,
+}
+"""What must stand in a checkpoint, which may come from anywhere."""
 
-def save_best(folder: str, outcome: Outcome, trial: TrialSpec, spec: SweepSpec, splits: Splits) -> str | None:
+RESUME_FIELDS: Mapping[str, type | UnionType] = {
+    "trial": int,
+    "epoch": int,
+    "model": dict,
+    "optimizer": dict,
+    "history": list,
+    "best": dict | NoneType,
+}
+"""The same for a trial's resume state."""
+
+
+def save_best(
+    folder: str,
+    outcome: Outcome,
+    trial: TrialSpec,
+    spec: SweepSpec,
+    splits: Splits,
+    check: storage.Check = lambda: None,
+) -> str | None:
     """Write a trial's best state and its card; return the file, None if no epoch was finite."""
     if outcome.best is None:
         return None
     content = checkpoint(outcome, trial, spec, splits)
     encoded = encode(content)
     path = paths.checkpoint_file(folder, trial.number)
-    storage.write(path, encoded)
+    check()
+    storage.remove(paths.card_file(folder, trial.number))  # by a death in between, no card, not a wrong one
+    storage.write(path, encoded, check)
     card = {key: value for key, value in content.items() if key != "state_dict"}
     card["sha256"] = hashlib.sha256(encoded).hexdigest()
-    storage.write(paths.card_file(folder, trial.number), _json(card).encode())
+    storage.write(paths.card_file(folder, trial.number), _json(card).encode(), check)
     return path
 
 
@@ -92,9 +136,9 @@ def _state(outcome: Outcome, spec: SweepSpec) -> State:
     return State.COMPLETED if outcome.epoch == spec.epochs else State.INTERRUPTED
 
 
-def save_resume(path: str, states: Iterable[dict[str, Any]]) -> None:
+def save_resume(path: str, states: Iterable[dict[str, Any]], check: storage.Check = lambda: None) -> None:
     """Write the resume states of a cohort's members (`Epoch.to_plain`) as one file."""
-    storage.write(path, encode({"format": FORMAT, "states": list(states)}))
+    storage.write(path, encode({"format": FORMAT, "states": list(states)}), check)
 
 
 def load_resume(path: str, numbers: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
@@ -104,9 +148,15 @@ def load_resume(path: str, numbers: Collection[int] | None = None) -> dict[int, 
         FileNotFoundError: when there is no such file.
         CheckpointError: when it is torn or of another format.
     """
+    content = decode(storage.read(path), path)
     found: list[dict[str, Any]] = []
-    for state in decode(storage.read(path), path)["states"]:
-        found += [state["single"]] if "single" in state else members(state["stack"], numbers)
+    try:
+        for state in content["states"]:
+            found += [state["single"]] if "single" in state else members(state["stack"], numbers)
+    except Exception as error:  # whatever else may stand in a file
+        raise CheckpointError(f"{path} holds no resume state: {type(error).__name__}: {error}") from error
+    for one in found:
+        require(one, RESUME_FIELDS, path)
     return {one["trial"]: one for one in found if numbers is None or one["trial"] in numbers}
 
 
@@ -114,13 +164,46 @@ def load(path: str) -> dict[str, Any]:
     """Return what a checkpoint file holds, its tensors on the CPU.
 
     Raises:
-        CheckpointError: when it is missing, torn or of another format.
+        CheckpointError: when it is missing, torn, of another format, or not what its card says.
     """
     try:
         encoded = storage.read(path)
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    _check_card(encoded, path)
     return decode(encoded, path)
+
+
+def _check_card(encoded: bytes, path: str) -> None:
+    """Compare a file with the hash that stands in its card, if that lies beside it."""
+    file = f"{path.removesuffix('.pt')}.json"
+    try:
+        card = json.loads(storage.read(file))
+    except OSError:
+        return
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"The card {file} is torn; put it back, or move it away to load {path} without comparing them."
+        ) from error
+    wanted = card.get("sha256") if isinstance(card, dict) else None  # None: a file of something else
+    if wanted is not None and wanted != hashlib.sha256(encoded).hexdigest():
+        raise CheckpointError(
+            f"{path} must be the file that its card {file} describes, but its sha256 differs: one of them "
+            "was changed or is torn. Put both back, or move the card away to load the file all the same."
+        )
+
+
+def require(content: object, fields: Mapping[str, type | UnionType], path: str) -> None:
+    """Refuse what lacks one of these fields, or holds a value of another type there."""
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must hold mappings, but it holds a {type(content).__name__}.")
+    for key, kind in fields.items():
+        if not isinstance(content.get(key), kind):
+            found = f"it is a {type(content[key]).__name__}" if key in content else "there is none"
+            name = kind.__name__ if isinstance(kind, type) else str(kind)
+            raise CheckpointError(f"{path} must hold {key!r} as {name}, but {found}.")
 
 
 def encode(content: dict[str, Any]) -> bytes:
@@ -130,11 +213,29 @@ def encode(content: dict[str, Any]) -> bytes:
 
 
 def decode(encoded: bytes, path: str) -> dict[str, Any]:
+    """Return what a file holds; nothing that is stored in it is run.
+
+    Raises:
+        CheckpointError: when it is torn or of another format.
+    """
     try:
+        with zipfile.ZipFile(io.BytesIO(encoded)) as archive:
+            damaged = archive.testzip()  # torch itself passes over checksums
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a torn or foreign file
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint, or is torn: it holds more than tensors and plain data, and such is "
+            "not opened, since it may run code."
+        ) from error
+    except Exception as error:  # there are half a dozen types for a torn or foreign file
         raise CheckpointError(f"{path} is no checkpoint, or is torn: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path} must be of format {FORMAT}, but it is of format {found}.")
+    found = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(found, int) or found != FORMAT:
+        raise CheckpointError(
+            f"{path} must be of format {FORMAT}, but it is of format {found!r}; a newer one needs a newer "
+            "version of this program."
+        )
+    assert isinstance(content, dict)
     return content

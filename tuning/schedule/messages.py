@@ -25,6 +25,8 @@ class Message:
     """Trials that train as one program, in their order; told once per cohort."""
     out_of_memory: bool = False
     """Whether the cohort was too large for its device, and ends with this message."""
+    fault: str | None = None
+    """Why no worker can go on, as where nothing can be written; the trials are not to blame."""
     probe: str | None = None
     """What was measured, where that was the task."""
 
@@ -61,6 +63,7 @@ class Message:
             "notes": list(self.notes),
             "stacks": [list(found) for found in self.stacks],
             "out_of_memory": self.out_of_memory,
+            "fault": self.fault,
             "probe": self.probe,
         }
         return {KEY: json.dumps(plain)}

@@ -21,7 +21,7 @@ from tuning.errors import SweepError
 from tuning.schedule.gate import Gate
 from tuning.schedule.messages import KEY, Message, decode
 from tuning.schedule.probing import Probe, Probing
-from tuning.schedule.trainable import run_cohort
+from tuning.schedule.trainable import Work, run_cohort
 from tuning.spec import SweepSpec
 
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
@@ -74,6 +74,8 @@ class CohortSearcher(Searcher):
             return
         with self._kept():
             message = decode(result[KEY])
+            if message.fault is not None:
+                self._dispatcher.halted = self._dispatcher.halted or message.fault
             if self._probing is not None and self._probing.has(trial_id):
                 self._probing.measured(trial_id, message.probe)
                 return
@@ -137,9 +139,9 @@ class StopWhenHalted(FIFOScheduler):
 def run(
     spec: SweepSpec,
     dispatcher: Dispatcher,
-    folder: str,
-    fingerprint: str,
     *,
+    attempt: str,
+    fingerprint: str,
     workers: int,
     listener: Listener,
     probe: Probe | None = None,
@@ -147,7 +149,7 @@ def run(
     """Run cohorts on the connected cluster until the dispatcher is done.
 
     Args:
-        folder: path or URI of checkpoints and resume state, which every node sees.
+        attempt: that this driver has begun (`attempts`).
         fingerprint: of the data, which every worker must find the same.
         workers: cohorts at the same time.
         probe: what the workers measure first; None: nothing.
@@ -158,10 +160,18 @@ def run(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     gate = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here).remote()
     let_go = gate.open.remote  # type: ignore[attr-defined]  # actors' methods are made at run time
+    work = Work(
+        spec=spec,
+        folder=dispatcher.folder,
+        attempt=attempt,
+        fingerprint=fingerprint,
+        gate=gate,
+        workers=workers,
+    )
     probing = Probing(probe, workers, let_go) if probe is not None else None
     searcher = CohortSearcher(dispatcher, workers, listener, probing)
     trainable = tune.with_resources(
-        partial(run_cohort, spec=spec, folder=folder, fingerprint=fingerprint, gate=gate, workers=workers),
+        partial(run_cohort, work=work),
         tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
     )
     with tempfile.TemporaryDirectory(prefix="tuning-") as scratch, _pending_trials(workers):

@@ -8,7 +8,9 @@ import os
 import socket
 import time
 import traceback
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from ray import tune
 from ray.exceptions import RayError
 
-from tuning import faults, paths
+from tuning import attempts, faults, paths, storage
 from tuning.data import Splits
 from tuning.engine import checkpoint, cohort, memory, probe
 from tuning.engine.solo import Outcome, Training
@@ -25,6 +27,7 @@ from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
 from tuning.references import load_data
 from tuning.schedule.messages import Message
+from tuning.schedule.watchdog import watched
 from tuning.spec import SweepSpec
 
 REPORT_INTERVAL_S = 0.2
@@ -36,31 +39,54 @@ SAVING_SHARE = 0.05
 GATE_TIMEOUT_S = 30.0
 
 
-def run_cohort(
-    config: dict[str, Any], *, spec: SweepSpec, folder: str, fingerprint: str, gate: Any, workers: int
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the workers of one driver need to know beside their cohorts."""
+
+    spec: SweepSpec
+    folder: str
+    """Path or URI of checkpoints and resume state."""
+    attempt: str
+    """Whose files may be written (`attempts`)."""
+    fingerprint: str
+    """Of the data."""
+    gate: Any
+    workers: int
+
+    def check(self) -> None:
+        attempts.check(self.folder, self.attempt)
+
+
+def run_cohort(config: dict[str, Any], *, work: Work) -> None:
     """Tune's function trainable: trains the cohort of one opaque string, or measures cohort sizes.
 
     What goes wrong here, but for the death of the process, is not retried: it would go wrong again.
+    What is wrong with a model or with data ends trials, what is wrong with storage ends the sweep.
     Memory that does not suffice for a cohort may do for its halves.
     """
+    spec = work.spec
     task = Cohort.from_json(config["cohort"]) if "cohort" in config else None
     out_of_memory = False
     try:
         device = prepare_process(spec)
-        splits = _splits(str(spec.data), spec.seed)
-        pass_gate(gate, workers)
+        with _watched(work, task):
+            splits = _splits(str(spec.data), spec.seed)
+        pass_gate(work.gate, work.workers)
         _up_at()
-        if splits.fingerprint != fingerprint:
+        if splits.fingerprint != work.fingerprint:
             raise SweepError(
                 f"Data {spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
                 "fingerprint differs from the driver's: is it drawn without a fixed seed?"
             )
         if task is None:
-            _send(Message(probe=measure(spec, splits, device, config["sizes"], workers)))
-            _wait_for_cohorts(gate)
+            with _watched(work, task):
+                found = measure(spec, splits, device, config["sizes"], work.workers)
+            _send(Message(probe=found))
+            _wait_for_cohorts(work.gate)
         else:
-            _train(task, spec, splits, folder, device)
+            _train(task, work, splits, device)
+    except SweepError as error:
+        _send(Message(fault=str(error)))
     except Exception as error:  # of a model, of data, of storage: told, so that the worker lives on
         out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is not None and not out_of_memory:
@@ -81,26 +107,52 @@ def _failed(task: Cohort, error: str) -> list[EpochReport]:
     ]
 
 
-def _train(task: Cohort, spec: SweepSpec, splits: Splits, folder: str, device: torch.device) -> None:
+def _train(task: Cohort, work: Work, splits: Splits, device: torch.device) -> None:
     """Train a cohort, saving its state each epoch, and report; at the end save each trial's best."""
-    resume = _resume_states(task, folder)
+    spec, resume = work.spec, _resume_states(task, work.folder)
     outbox = _Outbox(task.id, _missed(task, resume))
     faults.place("before-first-report")
-    saver = _Saver(paths.resume_file(folder, paths.resume_name(task.id)))
+    saver = _Saver(paths.resume_file(work.folder, paths.resume_name(task.id)), work)
     last: cohort.Epoch | None = None
     ended: set[int] = set()
-    for last in cohort.train(task, spec, splits, device=device, resume=resume):
-        ended |= {report.trial for report in last.reports if report.state is not State.RUNNING}
-        going_on = [number for number in task.numbers if number not in ended]
-        epoch = last.reports[-1].epoch
-        if going_on and epoch < (spec.epochs or 0):
-            saver.save(last, going_on, at_once=epoch >= task.until)
-        outbox.put(last, hold=epoch >= task.until)
+    with _watched(work, task) as feed:
+        for last in cohort.train(task, spec, splits, device=device, resume=resume):
+            feed()
+            ended |= {report.trial for report in last.reports if report.state is not State.RUNNING}
+            going_on = [number for number in task.numbers if number not in ended]
+            epoch = last.reports[-1].epoch
+            if going_on and epoch < (spec.epochs or 0):
+                saver.save(last, going_on, at_once=epoch >= task.until)
+            outbox.put(last, hold=epoch >= task.until)
     for member in task.members:  # before the driver hears of the end: what it is told of exists
         outcome = _outcome(member.trial.number, last, resume)
         if outcome is not None:
-            checkpoint.save_best(folder, outcome, member.trial, spec, splits)
+            with _storing(work.folder):
+                checkpoint.save_best(work.folder, outcome, member.trial, spec, splits, work.check)
     outbox.flush()
+
+
+def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Callable[[], None]]:
+    """Within, this process ends when it gives no sign of life for the sweep's `trial_timeout`."""
+
+    def tell(stack: str) -> None:
+        if task is not None:
+            storage.write(paths.hang_file(work.folder, task.id), stack.encode(), work.check)
+
+    return watched(work.spec.trial_timeout, tell)
+
+
+@contextlib.contextmanager
+def _storing(folder: str) -> Iterator[None]:
+    """Tell what is wrong with the storage from what is wrong with a model: no trial fails for it."""
+    try:
+        yield
+    except SweepError:
+        raise
+    except Exception as error:  # of a disk, or of whatever stands behind a URI
+        raise SweepError(
+            f"{folder} cannot be written on {socket.gethostname()}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _outcome(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, Any]]) -> Outcome | None:
@@ -113,14 +165,15 @@ def _outcome(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str,
 class _Saver:
     """Saves the members' states after each epoch, as far as `SAVING_SHARE` of the time lets it."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, work: Work) -> None:
+        self._path, self._work = path, work
         self._next_s = -math.inf
 
     def save(self, epoch: cohort.Epoch, numbers: list[int], *, at_once: bool) -> None:
         start_s = time.monotonic()
         if at_once or start_s >= self._next_s:
-            checkpoint.save_resume(self._path, epoch.to_plain(numbers))
+            with _storing(self._work.folder):
+                checkpoint.save_resume(self._path, epoch.to_plain(numbers), self._work.check)
             end_s = time.monotonic()
             self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
 

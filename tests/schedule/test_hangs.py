@@ -1,0 +1,96 @@
+"""A trial that hangs ends in its own state, with where it hung for a cause, and the sweep goes on."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuning
+from tests import sweeps
+
+MODEL = """
+import time
+import torch
+
+class Sleepy(torch.nn.Linear):
+    '''Sleeps for ever in training where it is told to, but not while the request is checked.'''
+
+    def __init__(self, sleeps=0):
+        super().__init__(1, 1)
+        self.sleeps = sleeps
+
+    def forward(self, x):
+        if self.sleeps and self.training and len(x) > 4:
+            time.sleep(3600)
+        return super().forward(x)
+"""
+
+HANG = """
+import ctypes, sys, time
+from tuning.schedule import watchdog
+watchdog.GRACE_S = 0.5
+def tell(stack):
+    open(sys.argv[1], "w").write(stack)
+def hang():
+    {how}
+with watchdog.watched(0.5, tell):
+    hang()
+"""
+
+
+@pytest.mark.parametrize("cohort", [1, 4])
+def test_a_trial_that_hangs_fails_alone_and_says_where(
+    home: Path, ray_cluster: Any, tmp_path: Path, cohort: int
+) -> None:
+    (tmp_path / "sleepy.py").write_text(MODEL)
+    result = tuning.sweep(
+        tuning.SweepSpec(
+            model=f"{tmp_path}/sleepy.py:Sleepy",
+            name=f"sleepy-{cohort}",
+            data="noisy_square",
+            trials=4,
+            epochs=2,
+            batch_size=80,
+            search={"lr": tuning.Float(0.01, 0.1)},
+            fixed={"sleeps": 0},
+            try_=[{"sleeps": 0}, {"sleeps": 1}],
+            early_stopping=tuning.EarlyStopping(kind="none"),
+            cohort=cohort,
+            max_concurrent=1,
+            trial_timeout=4,
+        )
+    )
+    assert [trial.state.value for trial in result.trials] == ["completed", "failed", "completed", "completed"]
+    ledgers = sweeps.read(f"sleepy-{cohort}", home)
+    sweeps.assert_they_agree(result, ledgers)
+    run = ledgers.children[1]
+    assert run.data.tags["tuning.cause"] == "no report within --trial-timeout 4 s"
+    text = Path(ledgers.client.download_artifacts(run.info.run_id, "cause.txt", str(tmp_path))).read_text()
+    assert "time.sleep(3600)" in text
+    assert not list((home / f"sleepy-{cohort}" / "resume").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("how", "is_told"),
+    [("time.sleep(60)", True), ("ctypes.PyDLL(None).sleep(60)", False)],
+    ids=["in Python", "in C code that holds the interpreter's lock"],
+)
+def test_a_process_that_hangs_ends(tmp_path: Path, how: str, is_told: bool) -> None:
+    file, start_s = tmp_path / "stack", time.monotonic()
+    command = [sys.executable, "-c", HANG.replace("{how}", how), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1 and time.monotonic() - start_s < 50
+    assert "hang" in (file.read_text() if is_told else done.stderr)
+
+
+def test_a_process_that_gives_signs_of_life_lives_on(tmp_path: Path) -> None:
+    script = (
+        HANG.replace("    hang()", "").replace("with watchdog.watched(0.5, tell):", "").replace("{how}", "")
+    )
+    script += "with watchdog.watched(0.5, tell) as feed:\n for _ in range(10): time.sleep(0.2); feed()\n"
+    script = script.replace("def hang():\n    \n", "") + "time.sleep(1.5)\nprint('alive')\n"
+    command = [sys.executable, "-c", script, str(tmp_path / "stack")]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=50).stdout == "alive\n"

@@ -1,0 +1,48 @@
+"""Of two drivers' workers only the latest one's may write into a sweep's storage."""
+
+from pathlib import Path
+
+import pytest
+
+from tuning import attempts, paths, storage
+from tuning.errors import SweepError
+
+
+def test_a_worker_of_an_earlier_attempt_replaces_nothing(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    earlier = attempts.begin(folder)
+    file = paths.checkpoint_file(folder, 0)
+    storage.write(file, b"the earlier one's", lambda: attempts.check(folder, earlier))
+    later = attempts.begin(folder)
+    storage.write(file, b"the later one's", lambda: attempts.check(folder, later))
+    with pytest.raises(SweepError, match=f"{earlier} at the sweep is over; the latest is {later}"):
+        storage.write(file, b"of an orphan", lambda: attempts.check(folder, earlier))
+    assert storage.read(file) == b"the later one's"
+    assert not storage.asides(paths.checkpoint_folder(folder))
+
+
+def test_a_worker_that_was_halfway_when_the_next_driver_began_replaces_nothing(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    earlier = attempts.begin(folder)
+    file = paths.resume_file(folder, "cohort-a.pt")
+
+    def begin_and_check() -> None:
+        attempts.begin(folder)  # which clears what is on its way
+        attempts.check(folder, earlier)
+
+    with pytest.raises(SweepError, match="is over"):
+        storage.write(file, b"of an orphan", begin_and_check)
+    assert not list(Path(paths.resume_folder(folder)).iterdir())
+
+
+def test_what_a_death_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    storage.write(paths.resume_file(folder, "cohort-a.pt"), b"whole")
+    Path(paths.resume_file(folder, ".cohort-b.pt.0123abcd")).write_bytes(b"half")
+    attempts.begin(folder)
+    assert [path.name for path in Path(paths.resume_folder(folder)).iterdir()] == ["cohort-a.pt"]
+
+
+def test_a_worker_whose_sweep_was_removed_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="the sweep's storage was removed"):
+        attempts.check(str(tmp_path), "an attempt")
