@@ -18,8 +18,9 @@ from tuning.errors import SweepError
 from tuning.records import State, TrialRecord, TrialSpec
 from tuning.tracking import writer
 from tuning.tracking.pending import Run
+from tuning.tracking.spool import Spool
 from tuning.tracking.tracker import Tracker, _start
-from tuning.tracking.writer import Close, Job, News, Writer
+from tuning.tracking.writer import SPOOLED, Close, Job, News, Writer
 
 CLOSE = Close("FINISHED", None, None)
 SPEC = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
@@ -43,6 +44,11 @@ def news(*items: News) -> "queue.SimpleQueue[News]":
     for item in items:
         found.put(item)
     return found
+
+
+def spooled(job: Job, *items: dict[int, Run]) -> None:
+    for item in items:
+        Spool(job.spool).put(item)
 
 
 def began(number: int) -> Run:
@@ -86,7 +92,8 @@ def test_a_trial_that_was_interrupted_stays_so_when_mlflow_is_read_anew_at_the_e
     record = TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, values={1: 0.5})
     job.earlier[0] = (record, [{"val_loss": 0.5}])
     written = Writer(job)
-    written._take({0: Run(state=State.INTERRUPTED)})
+    spooled(job, {0: Run(state=State.INTERRUPTED)})
+    written._take()
     written._write()
     written._known = None  # as after a failure: what was written is uncertain
     written.run(news(Close("KILLED", None, None)))
@@ -106,18 +113,21 @@ def test_a_server_that_is_away_is_waited_for_and_then_given_up(
         raise ConnectionError("nobody answers")
 
     monkeypatch.setattr(writer.known, "read", away)
+    spooled(job, {0: began(0)})
     with pytest.raises(ConnectionError, match="nobody answers"):
-        Writer(job).run(news({0: began(0)}, Close("FINISHED", None, None)))
+        Writer(job).run(news(CLOSE))
     assert len(attempts) > 2
 
 
 def test_a_trial_that_a_killed_driver_has_not_told_of_is_counted_once(job: Job) -> None:
     """The worker had saved an epoch: the next driver knows it from the resume file, and tells it too."""
     record = TrialRecord(number=0, state=State.RUNNING, hyperparameters={"lr": 0.1}, values={1: 0.5})
-    Writer(job).run(news({0: began(0)}, Close("KILLED", None, None)))
+    spooled(job, {0: began(0)})
+    Writer(job).run(news(Close("KILLED", None, None)))
     job.earlier[0] = (record, [{"val_loss": 0.5}, {"val_loss": 0.25}])
     told = Run(metrics={("val_loss", 2): (0.25, 2000)})
-    Writer(job).run(news({0: told}, {0: Run(metrics={("val_loss", 2): (0.25, 3000)})}, CLOSE))
+    spooled(job, {0: told}, {0: Run(metrics={("val_loss", 2): (0.25, 3000)})})
+    Writer(job).run(news(CLOSE))
     client = sweeps.MlflowClient(job.uri)
     run = runs(job)["trial-00000"]
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
@@ -131,36 +141,87 @@ def test_tags_that_were_lost_with_a_driver_come_back_from_the_study(job: Job) ->
         ),
         [],
     )  # fmt: skip
-    Writer(job).run(news({}, CLOSE))
+    Writer(job).run(news(CLOSE))
     tags = runs(job)["trial-00000"].data.tags
     wanted = {"host": "node", "gpus": "1", "cohort": "c0", "stack": "5 of 64", "cause": "it broke"}
     assert {key: tags[f"tuning.{key}"] for key in wanted} == wanted
 
 
-def test_a_writer_that_is_killed_makes_the_sweep_say_so(tracker: Tracker) -> None:
+def test_what_was_kept_is_written_by_the_next_driver(job: Job) -> None:
+    """The server was away, then the driver died: what no checkpoint or study knows is there all the same."""
+    diverged = Run(metrics={("train_loss", 1): (float("inf"), 1000)}, state=State.DIVERGED)
+    spooled(job, {0: began(0)}, {0: diverged})
+    Writer(job).run(news(CLOSE))
+    run = runs(job)["trial-00000"]
+    assert (run.info.status, run.data.params) == ("FAILED", {"lr": "0.1"})
+    assert set(run.data.metrics) == {"train_loss", "val_loss"}
+    assert Spool(job.spool).names() == []
+
+
+def test_what_was_written_but_not_yet_forgotten_is_not_written_twice(job: Job) -> None:
+    """A death between MLflow's commit and the removal: the records come again, after the trial's end."""
+    spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
+    kept = [(job.spool / name, (job.spool / name).read_bytes()) for name in Spool(job.spool).names()]
+    Writer(job).run(news(CLOSE))
+    kept[0][0].write_bytes(kept[0][1])
+    job.earlier[0] = (TrialRecord(number=0, state=State.COMPLETED, hyperparameters={"lr": 0.1}), [])
+    Writer(job).run(news(CLOSE))
+    run = runs(job)["trial-00000"]
+    points = sweeps.MlflowClient(job.uri).get_metric_history(run.info.run_id, "val_loss")
+    assert ([point.step for point in points], run.info.status) == ([1], "FINISHED")
+    assert Spool(job.spool).names() == []
+
+
+def test_a_damaged_record_holds_up_no_other(job: Job) -> None:
+    spooled(job, {0: began(0)}, {1: began(1)})
+    (job.spool / Spool(job.spool).names()[0]).write_text('{"0": {"tags"')
+    Writer(job).run(news(CLOSE))
+    assert set(runs(job)) == {"again", "trial-00001"}
+
+
+def test_a_traceback_is_an_artifact_and_its_last_line_the_cause(job: Job) -> None:
+    cause = "Traceback (most recent call last):\n  ...\nValueError: it broke"
+    job.earlier[0] = TrialRecord(number=0, state=State.FAILED, hyperparameters={}, cause=cause), []
+    Writer(job).run(news(CLOSE))
+    run = runs(job)["trial-00000"]
+    assert run.data.tags["tuning.cause"] == "ValueError: it broke"
+    assert sweeps.MlflowClient(job.uri).list_artifacts(run.info.run_id)[0].path == "cause.txt"
+
+
+def test_a_writer_that_is_killed_is_followed_by_another(tracker: Tracker, job: Job) -> None:
     tracker.start()
+    tracker._put(0, began(0))
     wait_for("the process starts", writer_processes)
     (process,) = writer_processes()
     os.kill(process, signal.SIGKILL)
-    with pytest.raises(SweepError, match="the process that writes it has ended"):
+    tracker.end(0, State.COMPLETED, None)
+    tracker.close("FINISHED", None, None)
+    assert (runs(job)["again"].info.status, runs(job)["trial-00000"].info.status) == ("FINISHED", "FINISHED")
+
+
+def test_a_writer_that_dies_again_and_again_makes_the_sweep_say_so(
+    tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no Python starts
+    with pytest.raises(SweepError, match=r"has died 3 times.*tuning doctor again --fix"):
         tracker.close("FINISHED", None, None)
 
 
-def test_what_cannot_be_sent_makes_the_sweep_say_so(tracker: Tracker) -> None:
-    tracker.start()
-    tracker._put(0, Run(tags={"a": lambda: None}))  # type: ignore[dict-item]  # what cannot be pickled
-    with pytest.raises(SweepError, match="the process that writes it has ended"):
+def test_records_that_cannot_be_kept_make_the_sweep_say_so(tracker: Tracker, job: Job) -> None:
+    job.spool.write_text("a file where a folder should be")
+    tracker._put(0, began(0))
+    with pytest.raises(SweepError, match=r"cannot be kept in the sweep's folder: .*File exists"):
         tracker.close("FINISHED", None, None)
     assert not writer_processes()
 
 
-@pytest.mark.parametrize("sent", [0, 20])
+@pytest.mark.parametrize("sent", [0, 10])
 def test_a_writer_does_not_outlive_its_driver(job: Job, sent: int) -> None:
     """Also where the driver dies while it writes."""
     process = _start()
     assert process.stdin is not None and process.stdout is not None
     pickle.dump(job, process.stdin)
-    process.stdin.write(pickle.dumps({0: began(0)})[:sent])
+    process.stdin.write(pickle.dumps(SPOOLED)[:sent])
     process.stdin.close()
     assert process.wait(timeout=60) == 1
     process.stdout.close()

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from tuning.records import State
 from tuning.spec import SweepSpec
 from tuning.tracking.known import Known
 from tuning.tracking.pending import Run
-from tuning.tracking.stores import MAX_RUNS, STATUS, checkpoint_files, params_of, trial_tags
+from tuning.tracking.stores import CAUSE_FILE, MAX_RUNS, STATUS, checkpoint_files, params_of, trial_tags
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,11 @@ class DatabaseStore:
             if run.state is not None:
                 with checkpoint_files(self._folder, number) as files:
                     _log_artifacts(repository, files, f"{ids[number]}/artifacts/checkpoint")
+            if run.cause:
+                with tempfile.TemporaryDirectory() as scratch:
+                    file = Path(scratch) / CAUSE_FILE
+                    file.write_text(run.cause, encoding="utf-8")
+                    _log_artifacts(repository, [str(file)], f"{ids[number]}/artifacts")
 
 
 def _log_artifacts(repository: Any, files: Iterable[str], folder: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from tuning import paths, storage
 from tuning.records import State, TrialRecord, TrialSpec
 
-MAX_CAUSE = 5000
-"""Characters of a cause, the last ones: MLflow's limit for a tag is 8,000."""
+MAX_CAUSE = 500
+"""Characters of the tag that says why a trial failed; its artifact says all."""
 
 History = list[dict[str, float]]
 """Metrics per epoch, from epoch 1."""
@@ -24,12 +24,15 @@ class Run:
     metrics: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
     """(value, timestamp in ms) by (key, step)"""
     state: State | None = None
+    cause: str | None = None
+    """Why the trial failed: all that is known of it, with its traceback."""
 
     def add(self, news: "Run") -> None:
         self.trial = news.trial or self.trial
         self.tags |= news.tags
         self.metrics |= news.metrics
         self.state = news.state or self.state
+        self.cause = news.cause or self.cause
 
 
 def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
@@ -54,9 +57,13 @@ def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int
     tags = (
         place_tags(trial.where, trial.cohort, trial.slot, trial.width) if trial.where and trial.cohort else {}
     )
-    if trial.cause:
-        tags["tuning.cause"] = trial.cause[-MAX_CAUSE:]
-    return Run(spec, tags, points, trial.state if trial.state.has_ended else None)
+    tags |= cause_tags(trial.cause)
+    return Run(spec, tags, points, trial.state if trial.state.has_ended else None, trial.cause)
+
+
+def cause_tags(cause: str | None) -> dict[str, str]:
+    """Return the tag that says why a trial failed: the last line, which of a traceback is the error."""
+    return {"tuning.cause": cause.strip().rpartition("\n")[2][:MAX_CAUSE]} if cause else {}
 
 
 def place_tags(where: str, cohort: str, slot: int, width: int) -> dict[str, str]:

@@ -36,6 +36,9 @@ MAX_METRICS = 1000
 MAX_RUNS = 250
 """Runs in one transaction: it holds a lock on the database for a fraction of a second."""
 
+CAUSE_FILE = "cause.txt"
+"""The artifact that says why a trial failed, with its traceback."""
+
 MAX_VALUE = 6000
 """MLflow's limit for the text of a param."""
 
@@ -109,6 +112,8 @@ class ClientStore:
             with checkpoint_files(self._folder, number) as files:
                 for file in files:
                     self._client.log_artifact(run_id, file, "checkpoint")
+            if run.cause:
+                self._client.log_text(run_id, run.cause, CAUSE_FILE)
             self._client.set_terminated(run_id, status=STATUS[run.state])
             runs.ended.add(number)
 

@@ -4,6 +4,7 @@ Importing MLflow takes two seconds and writing a trial some milliseconds, in whi
 Python process gets on: the driver would keep its workers waiting.
 """
 
+import contextlib
 import logging
 import os
 import pickle
@@ -20,11 +21,15 @@ from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.tracking import writer
-from tuning.tracking.pending import MAX_CAUSE, History, Run, place_tags
+from tuning.tracking.pending import History, Run, cause_tags, place_tags
+from tuning.tracking.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 SEND_INTERVAL_S = 2.0
+
+MAX_WRITERS = 3
+"""Processes that write, one after the other died, before it is given up."""
 
 
 class Tracker:
@@ -35,6 +40,7 @@ class Tracker:
         self._queue: queue.SimpleQueue[tuple[int, Run] | writer.Close] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
         self._failure: str | None = None
+        self._spool = Spool(self._job.spool)
 
     def restore(self, trials: Iterable[TrialRecord], histories: dict[int, History]) -> None:
         """Name the trials of earlier drivers: what MLflow lacks of them is written.
@@ -59,8 +65,7 @@ class Tracker:
         self._put(report.trial, Run(metrics=points))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
-        tags = {"tuning.cause": cause[-MAX_CAUSE:]} if cause else {}
-        self._put(number, Run(tags=tags, state=state))
+        self._put(number, Run(tags=cause_tags(cause), state=state, cause=cause))
 
     def _put(self, number: int, run: Run) -> None:
         if self._failure is None:  # else nobody reads it: the next driver will have it written
@@ -78,34 +83,46 @@ class Tracker:
         self._thread.join()
         if self._failure is not None:
             raise SweepError(
-                f"MLflow at {self._job.uri} could not be written: {self._failure}. "
-                "Study and checkpoints are complete; run the same command again once it is back."
+                f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints are "
+                f"complete, and what MLflow lacks is kept: `tuning resume {self._job.spec.name}`, or "
+                f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended."
             )
 
     def _send_all(self) -> None:
-        """The thread: gather what comes and send it every few seconds, until `close`; take the answer."""
-        process = None
-        try:
+        """The thread: what comes goes to the spool every few seconds, until `close`, and a process writes it.
+
+        A process that dies is followed by another one, which finds in the spool what was not written.
+        """
+        close: writer.Close | None = None
+        for _ in range(MAX_WRITERS):
             process = _start()
             assert process.stdin is not None and process.stdout is not None
-            pickle.dump(self._job, process.stdin)
-            close: writer.Close | None = None
-            while close is None:
-                pending, close = self._gather()
-                pickle.dump(pending, process.stdin)
-                if close is not None:
-                    pickle.dump(close, process.stdin)
+            try:
+                pickle.dump(self._job, process.stdin)
+                while close is None:
+                    pending, close = self._gather()
+                    if pending and not self._spooled(pending):
+                        return
+                    pickle.dump(writer.SPOOLED, process.stdin)
+                    process.stdin.flush()
+                pickle.dump(close, process.stdin)
                 process.stdin.flush()
-            self._failure = pickle.load(process.stdout)
-        except Exception as error:  # a broken pipe, half an answer, news that cannot be pickled
-            code = process.poll() if process is not None else None
-            self._failure = f"the process that writes it has ended ({type(error).__name__}, exit code {code})"
-            logger.warning("MLflow is not written any more: %s", self._failure, exc_info=True)
-            if process is not None:
+                self._failure = pickle.load(process.stdout)
+                return
+            except (OSError, EOFError, pickle.UnpicklingError):  # a broken pipe, half an answer
+                logger.warning("the process that writes MLflow has ended, code %s", process.poll())
+            finally:
                 process.kill()
-        finally:
-            if process is not None:
-                process.communicate()
+                with contextlib.suppress(OSError):  # what it was not told, because it is gone
+                    process.communicate()
+        self._failure = f"the process that writes it has died {MAX_WRITERS} times"
+
+    def _spooled(self, news: dict[int, Run]) -> bool:
+        try:
+            self._spool.put(news)
+        except OSError as error:
+            self._failure = f"its records cannot be kept in the sweep's folder: {error}"
+        return self._failure is None
 
     def _gather(self) -> tuple[dict[int, Run], writer.Close | None]:
         """Wait a while; return all that came, merged per trial, and whether it was the last."""

@@ -1,8 +1,8 @@
 """The process that writes MLflow: one parent run per sweep, one child run per trial.
 
-It reads from its standard input, pickled by the driver: a `Job`, then what is news of trials, then a
-`Close`; it answers with what went wrong, or None. Where its input ends without a `Close`, the driver
-has died: so does it, at once, since the sweep's next driver will have MLflow written.
+It reads from its standard input, pickled by the driver: a `Job`, then a word whenever there is news in the
+sweep's spool, then a `Close`; it answers with what went wrong, or None. Where its input ends without a
+`Close`, the driver has died: so does it, at once, since the sweep's next driver will have MLflow written.
 """
 
 import contextlib
@@ -16,14 +16,16 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+from tuning import paths
 from tuning.records import State, TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking import known
 from tuning.tracking.client import connect
 from tuning.tracking.known import Known
 from tuning.tracking.pending import History, Run, ended_history, lacking
+from tuning.tracking.spool import Spool
 from tuning.tracking.stores import Store, store_of
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,12 @@ class Job:
     """Where the checkpoints lie."""
     earlier: dict[int, tuple[TrialRecord, History]] = field(default_factory=dict)
     """Trials of earlier drivers."""
+    again: bool = False
+    """Whether also those of them are written anew whose run has ended: a repair."""
+
+    @property
+    def spool(self) -> Path:
+        return paths.SweepPaths(self.home, str(self.spec.name)).spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,10 @@ class Close:
     test: dict[str, float] | None
 
 
-News = dict[int, Run] | Close
+SPOOLED: Literal["spooled"] = "spooled"
+"""There is news in the spool."""
+
+News = Literal["spooled"] | Close
 
 
 class Writer:
@@ -70,6 +81,10 @@ class Writer:
         self._known: Known | None = None
         """None until it was read, and after a failure: what was written then is uncertain."""
         self._pending: dict[int, Run] = {}
+        self._spool = Spool(job.spool)
+        self._taken: set[str] = set()
+        """Files of the spool that are in `_pending`, and those that are damaged."""
+        self._damaged: set[str] = set()
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
         self._ends: dict[int, State] = {}
@@ -85,6 +100,7 @@ class Writer:
         closed_s = 0.0
         with contextlib.suppress(Exception):  # seconds of imports, while the first news come
             self._client = connect(self._job.uri)
+        self._take()
         while True:
             # The first news first: they hold what the sweep's last driver has trained and not yet told.
             with contextlib.suppress(queue.Empty):
@@ -92,7 +108,7 @@ class Writer:
                 if isinstance(found, Close):
                     close, closed_s = found, time.monotonic()
                 else:
-                    self._take(found)
+                    self._take()
             try:
                 self._write()
                 if close is not None:
@@ -104,16 +120,29 @@ class Writer:
                 if close is not None and time.monotonic() - closed_s > GIVE_UP_S:
                     raise
 
-    def _take(self, news: dict[int, Run]) -> None:
-        for number, run in news.items():
-            self._pending.setdefault(number, Run()).add(run)
-            if run.state is not None:
-                self._ends[number] = run.state
+    def _take(self) -> None:
+        """Add what is new in the spool to what is pending."""
+        for name in self._spool.names():
+            if name in self._taken | self._damaged:
+                continue
+            try:
+                news = self._spool.read(name)
+            except ValueError as error:  # the study, and the trials' cards, know most of it too
+                logger.warning("%s", error)
+                self._damaged.add(name)
+                continue
+            self._taken.add(name)
+            for number, run in news.items():
+                self._pending.setdefault(number, Run()).add(run)
+                if run.state is not None:
+                    self._ends[number] = run.state
 
     def _write(self) -> Known:
         runs = self._open()
         assert self._store is not None
         self._store.write(runs, self._pending, self._begun)
+        self._spool.remove(self._taken)
+        self._taken.clear()
         return runs
 
     def _open(self) -> Known:
@@ -125,7 +154,10 @@ class Writer:
         self._store = store_of(self._client, job.spec, job.folder)
         found = known.read(self._client, job.spec, job.experiment, job.uri, job.home)
         for number, (trial, history) in job.earlier.items():
-            if number in found.ended:
+            if number in found.ended and not job.again:
+                pending = self._pending.get(number)
+                if pending is not None:  # told again after a death: it has not begun anew
+                    pending.state = pending.state or trial.state
                 continue
             history = history or ended_history(trial, job.folder, str(job.spec.metric))
             run_id = found.run_ids.get(number)
