@@ -5,13 +5,17 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: sweep test bench check format clean
+.PHONY: sweep test chaos bench check format clean
 
 sweep: .venv/installed
 	$(BIN)/tuning sweep cnn
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# Everything that can die is killed at every moment: an hour and a half on two cores.
+chaos: .venv/installed
+	$(BIN)/python -m pytest tests/chaos -m "chaos or not chaos" --timeout 900
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

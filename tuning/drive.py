@@ -249,6 +249,7 @@ def _schedule(
                 dispatcher,
                 attempt=attempt,
                 fingerprint=planned.splits.fingerprint,
+                scratch=planned.paths.scratch,
                 workers=workers,
                 listener=listener,
                 probe=_settle_size(planned, dispatcher, left, workers, say),

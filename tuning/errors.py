@@ -10,4 +10,10 @@ class SweepError(RuntimeError):
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint is missing, torn or of another format."""
+    """A checkpoint is missing, torn, of another format or of something else than what was asked for."""
+
+
+def one_line(message: object) -> str:
+    """Return a message as one line that does nothing to a terminal, whatever stands in what it quotes."""
+    joined = " ".join(line.strip() for line in str(message).splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)

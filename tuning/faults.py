@@ -16,6 +16,7 @@ PLACES = (
     "replace-resume",
     "replace-checkpoints",
     "journal-locked",
+    "half-a-journal-line",
     "between-study-and-mlflow",
     "mlflow-flush",
     "before-end",

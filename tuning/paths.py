@@ -81,6 +81,11 @@ class SweepPaths:
         return self.folder / "spool"
 
     @property
+    def scratch(self) -> Path:
+        """What Ray Tune writes while a driver lives, of which nothing is read again."""
+        return self.folder / "tune"
+
+    @property
     def log(self) -> Path:
         return self.folder / "sweep.log"
 

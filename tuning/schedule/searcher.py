@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -142,6 +143,7 @@ def run(
     *,
     attempt: str,
     fingerprint: str,
+    scratch: Path,
     workers: int,
     listener: Listener,
     probe: Probe | None = None,
@@ -151,6 +153,7 @@ def run(
     Args:
         attempt: that this driver has begun (`attempts`).
         fingerprint: of the data, which every worker must find the same.
+        scratch: a folder for what Tune keeps, of which nothing is read again.
         workers: cohorts at the same time.
         probe: what the workers measure first; None: nothing.
 
@@ -174,7 +177,7 @@ def run(
         partial(run_cohort, work=work),
         tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
     )
-    with tempfile.TemporaryDirectory(prefix="tuning-") as scratch, _pending_trials(workers):
+    with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -186,7 +189,7 @@ def run(
             ),
             run_config=tune.RunConfig(
                 name="cohorts",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
             ),
         )
@@ -197,6 +200,27 @@ def run(
             raise SweepError(f"Ray could not go on: {last[0]}") from error
     if searcher.failure is not None:
         raise SweepError(f"The sweep could not go on: {dispatcher.halted}") from searcher.failure
+
+
+@contextlib.contextmanager
+def _folder_of_its_own(scratch: Path) -> Iterator[None]:
+    """Make a folder, over what a driver has left in it that died, and remove it."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ended(actor: Any) -> Iterator[None]:
+    """End an actor at the end; Ray keeps it, for handles that workers may still hold, till it is left."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RayError, ConnectionError):
+            ray.kill(actor)
 
 
 @contextlib.contextmanager

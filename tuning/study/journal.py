@@ -4,6 +4,7 @@ It is opened by absolute path: Optuna's lock spins for ever under a relative one
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, Jour
 
 from tuning import faults
 from tuning.errors import SweepError
+from tuning.spec import SweepSpec
 
 
 class BatchingBackend(BaseJournalBackend):
@@ -25,7 +27,9 @@ class BatchingBackend(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = JournalFileBackend(str(path), _Lock(str(path)))
+        self._path, self._lock = path, _Lock(str(path))
+        self._file = JournalFileBackend(str(path), self._lock)
+        self._failure: OSError | None = None
         self._recent: list[dict[str, Any]] = []
         """Records that the study has not read yet, at most."""
         self._first: int | None = None
@@ -43,7 +47,31 @@ class BatchingBackend(BaseJournalBackend):
             self._depth -= 1
             if not self._depth and self._held:
                 held, self._held = self._held, []
-                self._file.append_logs(held)
+                self._append(held)
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        """Append as `JournalFileBackend` does, in two halves: between them a test may kill the driver.
+
+        Raises:
+            OSError: when it fails, and ever after: what comes later builds on what was lost.
+        """
+        if self._failure is not None:
+            raise self._failure
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self._lock.acquire()
+        try:
+            with open(self._path, "ab") as file:
+                file.write(content[: len(content) // 2])
+                file.flush()
+                faults.place("half-a-journal-line")
+                file.write(content[len(content) // 2 :])
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._failure = error
+            raise
+        finally:
+            self._lock.release()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with self.batch():
@@ -78,8 +106,36 @@ def open_storage(path: Path, *, write: bool) -> tuple[optuna.storages.JournalSto
     backend = BatchingBackend(path) if write else JournalFileBackend(str(path))
     try:
         return optuna.storages.JournalStorage(backend), backend
-    except (ValueError, KeyError) as error:
-        raise SweepError(f"The study {path} cannot be read: {error}") from error
+    except Exception as error:  # Optuna replays whatever records it finds
+        raise SweepError(f"The study {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def refuse_anothers(storage: optuna.storages.BaseStorage, spec: SweepSpec, journal: Path) -> None:
+    """Refuse a journal that holds the study of another sweep: trials of two searches would mix.
+
+    Raises:
+        SweepError: also for one without an id, as earlier versions made, with what this sweep never searched.
+    """
+    studies = {study.study_name: study for study in storage.get_all_studies()}
+    if not studies:
+        return
+    own = studies.get(str(spec.name))
+    if own is None:
+        whose = f"of {', '.join(map(repr, studies))}"
+    elif "sweep_id" in own.user_attrs and spec.id is not None:
+        if own.user_attrs["sweep_id"] == spec.id:
+            return
+        whose = f"of a sweep with the id {own.user_attrs['sweep_id']}, not {spec.id}"
+    else:
+        trials = storage.get_all_trials(own._study_id, deepcopy=False)
+        others = {key for trial in trials for key in trial.params} - set(spec.search or {})
+        if not others:
+            return
+        whose = f"of a sweep that searches {', '.join(sorted(others))}"
+    raise SweepError(
+        f"The study {journal} must be that of the sweep {spec.name!r}, but it is {whose}; "
+        "put the sweep's own one back, or begin anew under another --name."
+    )
 
 
 def _mend(journal: Path) -> None:
@@ -91,6 +147,8 @@ def _mend(journal: Path) -> None:
     if not journal.exists():
         return
     with open(journal, "rb+") as file:
+        if file.read(1) not in (b"", b"{"):  # as of a database: nothing of it shall be cut off
+            raise SweepError(f"The study {journal} is no journal; put the sweep's own one back.")
         end = file.seek(0, os.SEEK_END)
         block = b""
         while end > 0 and b"\n" not in block:

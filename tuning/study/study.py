@@ -14,7 +14,7 @@ from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
-from tuning.study.journal import BatchingBackend, open_storage
+from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
 from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -32,6 +32,7 @@ class Study:
         self.mode = spec.mode
         storage, self._backend = open_storage(journal, write=write)
         self._storage = storage
+        refuse_anothers(storage, spec, journal)
         self._proposals = Proposals(self.search, self.mode)
         if write:
             self._study = optuna.create_study(
@@ -42,6 +43,8 @@ class Study:
                 pruner=optuna.pruners.NopPruner(),
                 sampler=self._proposals,
             )
+            if spec.id and "sweep_id" not in self._study.user_attrs:
+                self._study.set_user_attr("sweep_id", spec.id)
         else:
             try:
                 self._study = optuna.load_study(
