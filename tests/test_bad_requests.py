@@ -204,7 +204,11 @@ def everything_in(home: Path) -> dict[str, bytes] | None:
         ("net --gpus-per-trial all", ["--gpus-per-trial", "'all'"]),
         ("net --cpus-per-trial 0 --gpus-per-trial 0", ["needs a CPU or a GPU share"]),
         ("net --address ray://head:10001", ["'ray://head:10001'", "ray job submit"]),
+        ("net --cpus-per-trial 0.00001", ["`resources.cpus` must be 0 or at least 0.0001"]),
         ("net --storage nosuchprotocol://bucket", ["nosuchprotocol://bucket"]),
+        ("net --storage reference://x", ["'reference://x' cannot be opened", "TypeError"]),
+        ("net --storage ~nobody-of-that-name/x", ["'~nobody-of-that-name/x' cannot be opened"]),
+        ("net --data ~nobody-of-that-name/x.py:y", ["'~nobody-of-that-name/x.py'"]),
         # names
         ("net --name a/b", ["1 to 100 letters, digits, '.', '_' or '-'", "'a/b'"]),
         ("net --name ../net", ["1 to 100 letters", "'../net'"]),
@@ -212,6 +216,7 @@ def everything_in(home: Path) -> dict[str, bytes] | None:
         ("all --data mnist", ["each model's default data", "leave --data out"]),
         # options
         ("net --trails 3", ["--trails"]),
+        ("net --no-search=--", ["argument --no-search", "must have a value"]),
         ("net --trial 3", ["--trial"]),  # no abbreviations: what one means today may be two tomorrow
         ("net lstm", ["lstm"]),
     ],

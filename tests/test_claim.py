@@ -105,3 +105,9 @@ def test_a_torn_file_of_an_earlier_holder_does_not_matter(lock: Path) -> None:
     assert claimant(lock) is None
     with claim(lock, "demo"):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_what_is_no_file_cannot_be_claimed(lock: Path) -> None:
+    lock.mkdir(parents=True)
+    with pytest.raises(RequestError, match="must be a file that can be written"), claim(lock, "demo"):
+        pass

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tuning.errors import RequestError
+from tuning.errors import RequestError, one_line
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def claim(path: Path, sweep: str) -> Iterator[None]:
         RequestError: when another driver is alive on this sweep.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         if not _locked(file):
             raise RequestError(
                 f"The sweep {sweep!r} is running: {_holder(path)} drives it. "
@@ -31,6 +31,13 @@ def claim(path: Path, sweep: str) -> Iterator[None]:
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         file.flush()
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return open(path, "a+", encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{path} must be a file that can be written, but: {error.strerror}.") from error
 
 
 def _locked(file: TextIO) -> bool:
@@ -51,15 +58,15 @@ def claimant(path: Path) -> str | None:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
-    except FileNotFoundError:
-        return None
     except BlockingIOError:
         return _holder(path)
+    except OSError:  # there is none, or no file that a driver could hold
+        return None
 
 
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on host {holder['host']}"
-    except (OSError, ValueError, KeyError):
+        return one_line(f"process {holder['pid']} on host {holder['host']}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

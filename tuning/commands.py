@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import ledger, notation, paths, sizing
-from tuning.errors import RequestError, SweepError
+from tuning.errors import RequestError, SweepError, one_line
 from tuning.options import requested
 from tuning.references import load_model, model_name
 from tuning.screen import describe
@@ -97,7 +97,7 @@ def status(options: Namespace) -> Outcome:
         try:
             found.append(ledger.sweep_facts(ledger.open_sweep(name, options.home)))
         except (RequestError, SweepError) as error:  # one damaged sweep hides no other
-            print(f"error: {name}: {error}", file=sys.stderr)
+            print(one_line(f"error: {name}: {error}"), file=sys.stderr)
             damaged += 1
     home = paths.home_folder(options.home)
     text = "\n".join(map(_status_line, found)) or f"There are no sweeps in {home}."
@@ -201,7 +201,7 @@ def _outcome(result: Any) -> Outcome:
         return facts, _status_line(facts), 130
     fault = run.fault(result)
     if fault is not None:
-        print(f"error: {fault}", file=sys.stderr)
+        print(one_line(f"error: {fault}"), file=sys.stderr)
         return facts, _status_text(facts), 1
     in_python = f', home="{home}"' if home else ""
     lines = [

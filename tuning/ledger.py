@@ -1,5 +1,6 @@
 """Reading a sweep's folder: what it is, how it stands, which trial is best. Writes nothing."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,8 @@ class Sweep:
 def names(home: str | None) -> list[str]:
     """Return the names of all sweeps of a home."""
     folder = paths.home_folder(home)
+    if not os.path.isdir(folder):  # False also for a name that is too long
+        return []
     return sorted(path.parent.name for path in folder.glob(f"*/{SweepPaths(folder, '').spec.name}"))
 
 
@@ -83,12 +86,13 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
     from tuning.study import Study  # optuna takes half a second to import
 
     where = SweepPaths(paths.home_folder(home), paths.check_name(name))
-    if not where.spec.exists():
+    if not os.path.exists(where.spec):
         known = names(home)
         if not known:
             raise RequestError(f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`.")
         raise unknown(f"sweep in {where.home}", name, known)
     spec = notation.load(where.spec)
+    _check_kept(spec, where)
     driver = claimant(where.claim)
     if not where.journal.exists():
         return Sweep(spec=spec, paths=where, trials=[], best=None, test=None, wall_s=0.0, driver=driver)
@@ -106,6 +110,20 @@ def open_sweep(name: str, home: str | None = None) -> Sweep:
         wall_s=study.wall_s(),
         driver=driver,
     )
+
+
+def _check_kept(spec: SweepSpec, where: SweepPaths) -> None:
+    """Refuse a spec that no sweep has kept under this name, as one that was copied there."""
+    if spec.name != where.name:
+        raise RequestError(
+            f"{where.spec} must be the spec of the sweep {where.name!r}, but its name is {spec.name!r}; "
+            "give the folder its sweep's name back."
+        )
+    if not spec.is_resolved or spec.search is None or spec.id is None:
+        raise RequestError(
+            f"{where.spec} must be a spec as a sweep keeps it, but it leaves open what a sweep has settled; "
+            "put the sweep's own one back."
+        )
 
 
 def trial_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any]:

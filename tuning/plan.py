@@ -58,12 +58,22 @@ def _storage(option: str | None) -> str | None:
     """Return the storage so that it means the same from any folder."""
     if option is None:
         return None
-    storage.check(option)
-    return option if "://" in option else str(Path(option).expanduser().absolute())
+    try:
+        storage.check(option)
+        return option if "://" in option else str(Path(option).expanduser().absolute())
+    except RequestError:
+        raise
+    except Exception as error:  # whatever stands behind a URI may raise anything while it is opened
+        raise RequestError(
+            f"The storage {option!r} cannot be opened: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _check_writable(home: Path) -> None:
-    exists = next(folder for folder in (home, *home.parents) if folder.exists())
+    try:
+        exists = next(folder for folder in (home, *home.parents) if folder.exists())
+    except OSError as error:  # as for a name that is too long
+        raise unwritable(home) from error
     if not (exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)):
         raise unwritable(home)
 

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ def absolute(reference: str, folder: Path) -> str:
     source, colon, name = reference.rpartition(":")
     if not colon or not source.endswith(".py"):
         return reference
-    return f"{(folder / Path(source).expanduser()).resolve()}:{name}"
+    try:
+        return f"{(folder / Path(source).expanduser()).resolve()}:{name}"
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a name that is too long or has a NUL
+        raise RequestError(f"A file must be one that there can be, but got {source!r}: {error}.") from error
 
 
 def load_callable(reference: str) -> Callable[..., Any]:
@@ -49,7 +53,7 @@ def load_callable(reference: str) -> Callable[..., Any]:
 
 def _import_file(path: Path) -> ModuleType:
     """Import a file under a name of its own, so that a user's `models.py` hides nothing."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that is too long
         raise RequestError(f"There is no file {path}; give `file.py:callable` relative to the spec's folder.")
     name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:

@@ -16,6 +16,7 @@ from tuning.engine.batches import Batches
 from tuning.errors import CheckpointError, RequestError
 from tuning.records import State, TrialRecord
 from tuning.references import load_callable, load_data
+from tuning.spec import SweepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +44,21 @@ def load_checkpoint(path: str | Path, model: Callable[..., nn.Module] | None = N
         CheckpointError: when the file is missing, torn, or its weights do not fit the model.
     """
     content = checkpoint.load(str(path))
-    if model is None and content["model"] not in models.CATALOG:
+    name = content.get("model")
+    if model is None and not (isinstance(name, str) and name in models.CATALOG):
         raise CheckpointError(
-            f"{path} holds a model that is not in the catalog ({content['model']}); "
+            f"{path} holds a model that is not in the catalog ({name!r}); "
             "give what builds it: load_checkpoint(path, model=YourModel)."
         )
-    build = model or models.CATALOG[content["model"]].build
-    return _loaded(content, build, str(path))
+    return _loaded(content, model or models.CATALOG[str(name)].build, str(path))
 
 
 def load_best(
     name: str, *, home: str | None = None, tracking_uri: str | None = None, trial: int | None = None
 ) -> LoadedModel:
     """Return the best model of a sweep, or that of one of its trials.
+
+    The sweep's own spec names what builds the model, and that is imported: read sweeps that you trust.
 
     Args:
         home: where the sweep's folder is (default: TUNING_HOME, else `runs`).
@@ -64,22 +67,35 @@ def load_best(
     Raises:
         RequestError: when there is no such sweep or trial.
         SweepError: when the sweep has no completed trial yet.
-        CheckpointError: when the trial has no checkpoint.
+        CheckpointError: when the trial has no checkpoint, or the file is another's.
     """
+    paths.check_name(name)
     if tracking_uri is not None:
         from tuning.tracking import client
 
         with client.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
-            return load_checkpoint(path, _callable_of(spec.model))
+            return _of_sweep(path, spec, trial)
     sweep = ledger.open_sweep(name, home)
     record = sweep.trial(trial) if trial is not None else sweep.best_or_raise()
     path = paths.checkpoint_file(sweep.folder, record.number)
-    return replace(load_checkpoint(path, _callable_of(sweep.spec.model)), trial=record)
+    return replace(_of_sweep(path, sweep.spec, record.number), trial=record)
 
 
-def _callable_of(reference: str) -> Callable[..., nn.Module] | None:
-    """Import what a sweep's own spec names, which is trusted to; a name in a checkpoint is not."""
-    return None if reference in models.CATALOG else load_callable(reference)
+def _of_sweep(path: str, spec: SweepSpec, number: int | None) -> LoadedModel:
+    """Load a checkpoint of this sweep, of this trial if one is given.
+
+    What the sweep's own spec names is imported, which is trusted to; a name in a checkpoint is not.
+    """
+    model = models.CATALOG[spec.model].build if spec.model in models.CATALOG else load_callable(spec.model)
+    loaded = load_checkpoint(path, model)
+    sweep, sweep_id, found = loaded.card["sweep"], loaded.card["sweep_id"], loaded.trial.number
+    if sweep_id != spec.id or number not in (None, found):
+        of = "" if number is None else f"trial {number} of "
+        raise CheckpointError(
+            f"{path} must be of {of}the sweep {spec.name!r} ({spec.id}), but it is of trial {found} of "
+            f"{sweep!r} ({sweep_id}); put the sweep's own file back."
+        )
+    return loaded
 
 
 def export_state_dict(name: str, to: Path, *, home: str | None = None, trial: int | None = None) -> Path:
@@ -115,21 +131,23 @@ def measure(loaded: LoadedModel, split: str = "test", splits: Splits | None = No
 
 
 def _loaded(content: dict[str, Any], build: Callable[..., nn.Module], path: str) -> LoadedModel:
-    model = build(**content["arguments"])
+    checkpoint.require(content, checkpoint.FIELDS, path)
     try:
+        model = build(**content["arguments"])
         model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"The weights in {path} do not fit {build.__name__}: {error}") from error
-    return LoadedModel(
-        model=model.eval(),
-        trial=TrialRecord(
-            number=content["trial"],
-            state=State(content["state"]),
-            hyperparameters=content["hyperparameters"],
-            values={i + 1: metrics[content["metric"]] for i, metrics in enumerate(content["history"])},
-            value=content["value"],
-            epoch=content["epoch"],
-        ),
-        transform=data.preprocessor(content["preprocess"]),
-        card={key: value for key, value in content.items() if key != "state_dict"},
-    )
+        return LoadedModel(
+            model=model.eval(),
+            trial=TrialRecord(
+                number=content["trial"],
+                state=State(content["state"]),
+                hyperparameters=content["hyperparameters"],
+                values={i + 1: metrics[content["metric"]] for i, metrics in enumerate(content["history"])},
+                value=content["value"],
+                epoch=content["epoch"],
+            ),
+            transform=data.preprocessor(content["preprocess"]),
+            card={key: value for key, value in content.items() if key != "state_dict"},
+        )
+    except Exception as error:  # a user's model, and what stands in a file, may raise anything
+        name = getattr(build, "__name__", content["model"])
+        raise CheckpointError(f"{path} does not fit {name}: {type(error).__name__}: {error}") from error

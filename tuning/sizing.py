@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tuning import storage
+from tuning.space import is_finite
 
 ROUNDS = 4
 """Cohorts that each worker has at least: the search learns between them."""
@@ -60,9 +61,22 @@ class Sizing:
         try:
             plain = json.loads(file.read_text(encoding="utf-8"))
             measured = tuple(Measured(**found) for found in plain["measured"])
-            return cls(**{**plain, "asked": tuple(plain["asked"]), "measured": measured})
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = cls(**{**plain, "asked": tuple(plain["asked"]), "measured": measured})
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+        return kept if kept._is_sound() else None
+
+    def _is_sound(self) -> bool:
+        """Whether every value is of its kind, which in a file may be any."""
+        counts = (self.size, *self.asked, *(one.size for one in self.measured))
+        amounts = [value for one in self.measured for value in (one.trials_per_s, one.memory_bytes)]
+        return (
+            all(type(count) is int and count >= 1 for count in counts)
+            and all(is_finite(amount) for amount in amounts)
+            and (self.gpus is None or (is_finite(self.gpus) and self.gpus > 0))
+            and isinstance(self.why, str)
+            and isinstance(self.device, str)
+        )
 
     def describe(self) -> str:
         together = f"{self.size} trials train together" if self.size > 1 else "each trial trains alone"

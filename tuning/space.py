@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from tuning.errors import RequestError
 from tuning.naming import unknown
@@ -130,6 +130,14 @@ def number(value: Any) -> Scalar:
     return text
 
 
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether this is a number that a float can hold."""
+    try:
+        return _is_number(value) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def _range(low: Any, high: Any, log: Any, real: bool) -> Float | Int:
     low, high = number(low), number(high)
     for name, bound in (("low", low), ("high", high)):
@@ -137,13 +145,14 @@ def _range(low: Any, high: Any, log: Any, real: bool) -> Float | Int:
             raise RequestError(f"`{name}` must be a number, but got {bound!r}.")
     if not isinstance(log, bool):
         raise RequestError(f"`log` must be true or false, but got {log!r}.")
+    _check_bounds(low, high, log)  # as given: a float may not hold them
     if isinstance(low, int) and isinstance(high, int) and not real:
         return Int(low, high, log)
     return Float(float(low), float(high), log)
 
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not (is_finite(low) and is_finite(high)):
         raise RequestError(f"`low` and `high` must be finite, but got low={low}, high={high}.")
     if low >= high:
         raise RequestError(
@@ -154,7 +163,7 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
         raise RequestError(f"`low > 0` must hold on a log scale, but got low={low}.")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -25,14 +25,18 @@ def serve(home: Path, first_port: int) -> None:
         RequestError: when the home holds nothing to show, or no port is free.
         SweepError: when the server ends by itself.
     """
-    if not paths.tracking_database(home).exists():
+    if not os.path.exists(paths.tracking_database(home)):  # False also for a name that is too long
         raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
     port = _free_port(first_port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", client.default_uri(home)]
     command += ["--default-artifact-root", paths.tracking_artifacts(home).as_uri()]
-    # Its job runner, eight processes for judging language models, is of no use here.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Its job runner, eight processes for judging language models, is of no use here, and no pickle is opened.
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
     log = paths.ui_log(home)
     with open(log, "wb") as output:
         server = subprocess.Popen(

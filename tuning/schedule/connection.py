@@ -94,6 +94,8 @@ def connect(address: str | None, uses: int = 1) -> Iterator[Cluster]:
 
 def _initialise(address: str | None) -> list[Node]:
     if address is None:
+        # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
         ray.init(
             address="local",
             num_cpus=local_cpus(),  # what requests are checked against: Ray itself rounds a quota down to 0
