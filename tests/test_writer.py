@@ -199,6 +199,21 @@ def test_a_writer_that_is_killed_is_followed_by_another(tracker: Tracker, job: J
     assert (runs(job)["again"].info.status, runs(job)["trial-00000"].info.status) == ("FINISHED", "FINISHED")
 
 
+def test_a_server_that_is_slow_keeps_nobody_waiting(tracker: Tracker, job: Job) -> None:
+    """Here the writer stands still altogether; the driver's records go to the spool all the same."""
+    tracker.start()
+    tracker._put(0, began(0))
+    wait_for("the process starts", writer_processes)
+    (process,) = writer_processes()
+    os.kill(process, signal.SIGSTOP)
+    before = Spool(job.spool).names()
+    tracker._put(1, began(1))
+    wait_for("the record is on disk", lambda: len(Spool(job.spool).names()) > len(before))
+    os.kill(process, signal.SIGCONT)
+    tracker.close("FINISHED", None, None)
+    assert set(runs(job)) == {"again", "trial-00000", "trial-00001"}
+
+
 def test_a_writer_that_dies_again_and_again_makes_the_sweep_say_so(
     tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

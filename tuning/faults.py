@@ -1,14 +1,16 @@
 """Places in the code at which a test stops a process, to kill it or another one at that moment.
 
 `TUNING_FAULT=NAME@COUNT:FOLDER` arms one of them: the first process that comes to it for the COUNTth time
-leaves its number in FOLDER/NAME and waits until there is a FOLDER/go. Unarmed, a place costs a comparison.
+leaves its number in FOLDER/NAME and waits until there is a FOLDER/go. `TUNING_FAULT_DELAY=NAME:SECONDS`
+makes every process wait so long whenever it comes to a place: what is too short to be hit is stretched.
+Unarmed, a place costs two comparisons.
 """
 
 import os
 import time
 from pathlib import Path
 
-VARIABLE = "TUNING_FAULT"
+VARIABLE, DELAY = "TUNING_FAULT", "TUNING_FAULT_DELAY"
 
 PLACES = (
     "before-first-report",
@@ -33,6 +35,7 @@ def _armed() -> tuple[str, int, Path]:
 
 
 _NAME, _COUNT, _FOLDER = _armed()
+_SLOW, _, _SECONDS = os.environ.get(DELAY, "").partition(":")
 _passed = 0
 
 
@@ -40,6 +43,8 @@ def place(name: str) -> None:
     """Stop here, if a test has said so."""
     if name == _NAME:
         _stop()
+    if name == _SLOW:
+        time.sleep(float(_SECONDS))
 
 
 def _stop() -> None:

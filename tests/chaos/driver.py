@@ -14,7 +14,7 @@ from typing import Any
 from tests.chaos import processes
 from tuning import faults
 
-TRIALS, EPOCHS = 6, 3
+TRIALS, EPOCHS, BATCHES = 6, 3, 4
 PATIENCE_S = 150.0
 
 SPEC = {
@@ -93,19 +93,29 @@ class Driver:
         return (self.stops / "output").read_text()
 
 
-def armed(place: str | None, count: int, stops: Path) -> dict[str, str]:
-    """Return the environment of processes that stop when one comes to `place` for the `count`th time."""
+def armed(place: str | None, count: int, stops: Path, batch_s: float = 0.0) -> dict[str, str]:
+    """Return the environment of processes that stop when one comes to `place` for the `count`th time.
+
+    Args:
+        batch_s: how long each batch takes, at least.
+    """
     environment = {**os.environ}
     environment.pop("RAY_ADDRESS", None)
     if place is not None:
         assert place in faults.PLACES
         environment[faults.VARIABLE] = f"{place}@{count}:{stops}"
+        environment[faults.DELAY] = f"mid-epoch:{batch_s}"
     return environment
 
 
 @contextmanager
 def started(
-    folder: Path, *options: str, place: str | None = None, count: int = 1, **keys: Any
+    folder: Path,
+    *options: str,
+    place: str | None = None,
+    count: int = 1,
+    batch_s: float = 0.0,
+    **keys: Any,
 ) -> Iterator[Driver]:
     """Start `tuning sweep` on `SPEC`, to stop when a process comes to `place` for the `count`th time."""
     home, stops = folder / "home", folder / f"stops-{place}"
@@ -113,7 +123,7 @@ def started(
     stops.mkdir(exist_ok=True)
     spec = folder / "spec.yaml"
     spec.write_text(json.dumps({**SPEC, **keys}))  # JSON is YAML
-    environment = {**armed(place, count, stops), "TUNING_HOME": str(home)}
+    environment = {**armed(place, count, stops, batch_s), "TUNING_HOME": str(home)}
     with open(stops / "output", "w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "tuning", "sweep", str(spec), *options],

@@ -3,7 +3,7 @@
 PLACES = {
     "before-first-report": 1,
     "mid-epoch": 12,
-    "replace-resume": 2,
+    "replace-resume": 1,
     "replace-checkpoints": 3,
     "mlflow-flush": 1,
     "between-study-and-mlflow": 3,
@@ -15,6 +15,9 @@ PLACES = {
 
 MODES = {"alone": 1, "cohort": 3}
 """Trials that train together."""
+
+SLOW_S = {"mlflow-flush": 12.0}
+"""How long all training shall take at least, by place: MLflow takes some seconds to be imported."""
 
 VICTIMS = ("worker", "only worker", "node", "raylet", "gcs", "driver", "writer", "mlflow server")
 """`worker`: one of two. `node`: one of two that train, with all that runs on it. `writer`: the driver's own

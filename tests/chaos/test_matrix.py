@@ -4,12 +4,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chaos import cluster, driver, ledger, processes, server
 from tests.chaos.driver import Driver
-from tests.chaos.matrix import MODES, PAIRS, PLACES, SAMPLE
+from tests.chaos.matrix import MODES, PAIRS, PLACES, SAMPLE, SLOW_S
 
 ENDS_WITH_ITS_RAY_S = 120.0
 """How soon a driver ends whose Ray cluster has lost its head."""
@@ -39,7 +40,9 @@ class Scene:
 
     def __init__(self, folder: Path, victim: str, place: str, mode: str, stack: contextlib.ExitStack) -> None:
         self.folder, self.victim = folder, victim
-        self.keys: dict[str, object] = {"cohort": MODES[mode]}
+        batches = driver.TRIALS // MODES[mode] * driver.EPOCHS * driver.BATCHES
+        self.batch_s = SLOW_S.get(place, 0.0) / batches * (2 if victim == "worker" else 1)
+        self.keys: dict[str, Any] = {"cohort": MODES[mode]}
         self.options: list[str] = []
         self.server: server.Server | None = None
         self.nodes: cluster.Nodes | None = None
@@ -49,15 +52,17 @@ class Scene:
             self.server = stack.enter_context(server.server(folder / "mlflow"))
             self.options = ["--tracking-uri", self.server.uri]
         if victim == "node":
-            self.nodes = stack.enter_context(
-                cluster.nodes(driver.armed(place, PLACES[place], folder / f"stops-{place}"))
-            )
+            stops = folder / f"stops-{place}"
+            environment = driver.armed(place, PLACES[place], stops, self.batch_s)
+            self.nodes = stack.enter_context(cluster.nodes(environment))
             self.options = ["--address", self.nodes.address]
 
     @contextlib.contextmanager
     def started(self, place: str | None = None) -> Iterator[Driver]:
-        count = PLACES[place] if place is not None else 1
-        with driver.started(self.folder, *self.options, place=place, count=count, **self.keys) as found:
+        where: dict[str, Any] = (
+            {"place": place, "count": PLACES[place], "batch_s": self.batch_s} if place else {}
+        )
+        with driver.started(self.folder, *self.options, **where, **self.keys) as found:
             yield found
 
     def kill(self, sweep: Driver, stopped: int) -> None:
