@@ -119,7 +119,7 @@ def _check_kept(spec: SweepSpec, where: SweepPaths) -> None:
             f"{where.spec} must be the spec of the sweep {where.name!r}, but its name is {spec.name!r}; "
             "give the folder its sweep's name back."
         )
-    if not spec.is_resolved or spec.search is None or spec.id is None:
+    if where.journal.exists() and (not spec.is_resolved or spec.search is None or spec.id is None):
         raise RequestError(
             f"{where.spec} must be a spec as a sweep keeps it, but it leaves open what a sweep has settled; "
             "put the sweep's own one back."

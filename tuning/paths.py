@@ -16,13 +16,27 @@ def home_folder(option: str | None) -> Path:
     Raises:
         RequestError: for a relative home inside a Ray job, whose working folder is collected.
     """
-    home = Path(option or os.environ.get("TUNING_HOME") or DEFAULT_HOME).expanduser()
+    home = expanded(option or os.environ.get("TUNING_HOME") or DEFAULT_HOME)
     if not home.is_absolute() and "RAY_JOB_ID" in os.environ and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise RequestError(
             f"Inside a Ray job the home must be an absolute path, but got {str(home)!r}: the job's working "
             "folder is collected. Set --home or TUNING_HOME to a folder on the head's persistent disk."
         )
     return home.absolute()
+
+
+def expanded(path: str) -> Path:
+    """Return a path with `~` and `~user` replaced by a home.
+
+    Raises:
+        RequestError: where there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise RequestError(
+            f"The path {path!r} names a user who has no home here; give it in full."
+        ) from error
 
 
 def tracking_database(home: Path) -> Path:
@@ -96,7 +110,7 @@ class SweepPaths:
         """
         if option is None:
             return str(self.folder)
-        root = option if "://" in option else str(Path(option).expanduser().absolute())
+        root = option if "://" in option else str(expanded(option).absolute())
         return f"{root.rstrip('/')}/{self.name}-{sweep_id[:8]}"
 
 

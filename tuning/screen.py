@@ -1,13 +1,14 @@
 """What a user sees while a sweep runs; all else that is printed goes to the sweep's log."""
 
 import contextlib
+import io
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -35,7 +36,8 @@ def everything_to(log: Path) -> Iterator[TextIO]:
     saved = {number: os.dup(number) for number in (1, 2)}
     screen = sys.stderr
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(log, "a", buffering=1, encoding="utf-8", errors="replace"))
+        raw = stack.enter_context(io.BufferedWriter(_Forgiving(log, "a")))
+        file = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True)
         with contextlib.suppress(OSError, ValueError):
             if screen.fileno() == 2:
                 screen = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1, errors="replace"))
@@ -49,6 +51,16 @@ def everything_to(log: Path) -> Iterator[TextIO]:
             for number, descriptor in saved.items():
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+
+
+class _Forgiving(io.FileIO):
+    """A file that drops what it cannot write: on a full disk no library's print shall end the sweep."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 class Progress:

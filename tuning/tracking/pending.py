@@ -1,5 +1,6 @@
 """What is still to be written of a trial's run."""
 
+import contextlib
 import json
 import time
 from collections.abc import Collection
@@ -39,8 +40,9 @@ def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
     """Return the epochs of a trial whose training is over: from its card, else from the study."""
     card = paths.card_file(folder, trial.number)
     if trial.state.has_ended and storage.exists(card):
-        found: History = json.loads(storage.read(card))["history"]
-        return found
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # a damaged one: `doctor` tells of it
+            found: History = json.loads(storage.read(card))["history"]
+            return found
     return [{metric: value} for _, value in sorted(trial.values.items())]
 
 

@@ -84,7 +84,7 @@ class Tracker:
         if self._failure is not None:
             raise SweepError(
                 f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints are "
-                f"complete, and what MLflow lacks is kept: `tuning resume {self._job.spec.name}`, or "
+                f"kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
                 f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended."
             )
 
@@ -148,6 +148,7 @@ def _start() -> "subprocess.Popen[bytes]":
     here = str(Path(__file__).parents[2])
     environment: dict[str, Any] = {
         **os.environ,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
     }
     return subprocess.Popen(

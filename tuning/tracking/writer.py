@@ -211,7 +211,7 @@ def main() -> None:
     try:
         Writer(job).run(news)
     except Exception as error:  # the driver says it
-        failure = str(error) or type(error).__name__
+        failure = str(error).partition("\n[SQL")[0] or type(error).__name__
     pickle.dump(failure, answers)
     answers.close()
     gc.freeze()  # the driver waits for this exit, which looks for garbage for half a second

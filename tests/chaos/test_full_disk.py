@@ -1,0 +1,65 @@
+"""A disk that is full: one message, nothing lost, and the same command goes on once there is room."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import driver, ledger
+
+SIZE = 12 * 2**20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a home on a file system of its own, of some megabytes."""
+    home = tmp_path / "home"
+    home.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(home)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a disk of a few megabytes needs the right to mount one: {mounted.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def fill(home: Path, leave: int) -> Path:
+    """Leave so many bytes free."""
+    ballast = home / "ballast"
+    free = os.statvfs(home).f_bavail * os.statvfs(home).f_bsize
+    ballast.write_bytes(b"x" * (free - leave))
+    return ballast
+
+
+@pytest.mark.parametrize(
+    ("place", "leave"),
+    [
+        ("mid-epoch", 0),
+        ("before-end", 0),
+        pytest.param("mid-epoch", 2**14, marks=pytest.mark.chaos),
+        pytest.param("mid-epoch", 2**16, marks=pytest.mark.chaos),
+        pytest.param("before-end", 2**14, marks=pytest.mark.chaos),
+        pytest.param("before-end", 2**16, marks=pytest.mark.chaos),
+    ],
+)
+def test_a_full_disk_ends_a_sweep_with_one_message_and_it_can_go_on(
+    small_disk: Path, place: str, leave: int
+) -> None:
+    with driver.started(small_disk, place=place, cohort=3) as first:
+        first.wait_until(place)
+        ballast = fill(first.home, leave)
+        first.go()
+        code = first.end()
+    said = first.output()
+    assert "Traceback" not in said
+    if code:
+        (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert code == 1 and "tuning resume chaos" in error, said
+        assert any(word in error for word in ("No space left", "disk is full")), said
+    ballast.unlink()
+    with driver.started(small_disk, cohort=3) as second:
+        assert second.end() == 0, second.output()
+    ledger.assert_nothing_is_lost(second.home)
