@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _status(commands)
     _best(commands)
     _export(commands)
+    _doctor(commands)
     _ui(commands)
     return parser
 
@@ -182,6 +183,14 @@ def _export(commands: Any) -> None:
     parser.add_argument("--to", required=True, metavar="FILE")
     parser.add_argument("--trial", type=int, metavar="N", help="that trial's model instead of the best")
     parser.add_argument("--format", choices=("state_dict",), default="state_dict")
+    _home(parser)
+    _json(parser)
+
+
+def _doctor(commands: Any) -> None:
+    parser = _command(commands, "doctor", "whether study, MLflow and checkpoints of a sweep agree")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--fix", action="store_true", help="repair what can be, without inventing anything")
     _home(parser)
     _json(parser)
 

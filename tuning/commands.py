@@ -126,6 +126,12 @@ def export(options: Namespace) -> Outcome:
     return facts, f"wrote {written}; open it with torch.load({str(written)!r}, weights_only=True)", 0
 
 
+def doctor(options: Namespace) -> Outcome:
+    from tuning.doctor import visit
+
+    return visit.outcome(visit.visit(options.name, options.home, fix=options.fix))
+
+
 def ui(options: Namespace) -> Outcome:
     from tuning.ui import serve
 

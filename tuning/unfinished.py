@@ -1,6 +1,7 @@
 """Trials that were begun and have not ended: how far each is trained, and its best state so far."""
 
 import contextlib
+from collections.abc import Collection
 from typing import Any
 
 from tuning import attempts, paths, storage
@@ -25,10 +26,11 @@ def taken_up(study: Study, folder: str) -> list[TakenUp]:
     return result
 
 
-def save_best(study: Study, folder: str, splits: Splits) -> None:
-    """Write the best state so far of every unfinished trial."""
+def save_best(study: Study, folder: str, splits: Splits, numbers: Collection[int] | None = None) -> None:
+    """Write the best state so far of every unfinished trial, or of these."""
     for number, (state, _) in _furthest(study, folder).items():
-        checkpoint.save_best(folder, Training(**state), study.take_up(number), study.spec, splits)
+        if numbers is None or number in numbers:
+            checkpoint.save_best(folder, Training(**state), study.take_up(number), study.spec, splits)
 
 
 def clear(study: Study, folder: str) -> None:

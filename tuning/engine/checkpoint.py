@@ -73,10 +73,14 @@ def save_best(
     check()
     storage.remove(paths.card_file(folder, trial.number))  # by a death in between, no card, not a wrong one
     storage.write(path, encoded, check)
-    card = {key: value for key, value in content.items() if key != "state_dict"}
-    card["sha256"] = hashlib.sha256(encoded).hexdigest()
-    storage.write(paths.card_file(folder, trial.number), _json(card).encode(), check)
+    storage.write(paths.card_file(folder, trial.number), card(content, encoded), check)
     return path
+
+
+def card(content: dict[str, Any], encoded: bytes) -> bytes:
+    """Return the card of a checkpoint: all but its tensors, and the hash of its file."""
+    plain = {key: value for key, value in content.items() if key != "state_dict"}
+    return _json({**plain, "sha256": hashlib.sha256(encoded).hexdigest()}).encode()
 
 
 def _json(content: dict[str, Any]) -> str:
@@ -180,14 +184,14 @@ def _check_card(encoded: bytes, path: str) -> None:
     """Compare a file with the hash that stands in its card, if that lies beside it."""
     file = f"{path.removesuffix('.pt')}.json"
     try:
-        card = json.loads(storage.read(file))
+        plain = json.loads(storage.read(file))
     except OSError:
         return
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"The card {file} is torn; put it back, or move it away to load {path} without comparing them."
         ) from error
-    wanted = card.get("sha256") if isinstance(card, dict) else None  # None: a file of something else
+    wanted = plain.get("sha256") if isinstance(plain, dict) else None  # None: a file of something else
     if wanted is not None and wanted != hashlib.sha256(encoded).hexdigest():
         raise CheckpointError(
             f"{path} must be the file that its card {file} describes, but its sha256 differs: one of them "

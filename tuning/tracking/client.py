@@ -18,7 +18,7 @@ def default_uri(home: Path) -> str:
 
 def check(uri: str) -> None:
     """Refuse a tracking server that does not answer, before anything is started."""
-    _bound_waiting()
+    bound_waiting()
     from mlflow.exceptions import MlflowException
 
     try:
@@ -31,20 +31,19 @@ def check(uri: str) -> None:
         ) from error
 
 
-def _bound_waiting() -> None:
+def bound_waiting() -> None:
     """MLflow's own retries of a server that is away take minutes; whoever sets these keeps them."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
-def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
-    """Return all runs of a sweep, parent and children."""
+def find_runs(client: Any, experiment_id: str, sweep_id: str, **options: Any) -> list[Any]:
+    """Return all runs of a sweep, parent and children; `options` as `search_runs` takes them."""
     found: list[Any] = []
     token = None
+    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}'"
     while True:
-        page = client.search_runs(
-            [experiment_id], f"tags.`tuning.sweep_id` = '{sweep_id}'", max_results=5000, page_token=token
-        )
+        page = client.search_runs([experiment_id], wanted, max_results=5000, page_token=token, **options)
         found += page
         token = page.token
         if not token:
@@ -53,7 +52,7 @@ def find_runs(client: Any, experiment_id: str, sweep_id: str) -> list[Any]:
 
 def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
     """Return the MLflow run of a trial; None if there is none (yet), or no server answers."""
-    _bound_waiting()
+    bound_waiting()
     from mlflow.exceptions import MlflowException
 
     wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
@@ -86,6 +85,8 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
         raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: {found}.")
     tags = parents[0].data.tags
     number = tags.get("tuning.best_trial") if trial is None else str(trial)
+    if number is not None and not number.isdecimal():
+        raise RequestError(f"The best trial of {name!r} on {uri} must be a number, but it is {number!r}.")
     wanted = f"tags.`tuning.sweep_id` = '{tags['tuning.sweep_id']}' and tags.`tuning.trial` = '{number}'"
     runs = client.search_runs(experiments, wanted) if number is not None else []
     if not runs:
@@ -100,7 +101,7 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
 
 def connect(uri: str) -> Any:
     """Return MLflow's client; models stored as pickles stay closed."""
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

@@ -32,7 +32,8 @@ class Spool:
             OSError: when it cannot be written.
         """
         if self._next is None:
-            self._next = max((int(Path(name).stem) + 1 for name in self.names()), default=0)
+            stems = [Path(name).stem for name in self.names()]
+            self._next = max((int(stem) + 1 for stem in stems if stem.isdecimal()), default=0)
         content = {str(number): _plain(run) for number, run in news.items()}
         storage.write(str(self._folder / f"{self._next:012d}.json"), json.dumps(content).encode())
         self._next += 1

@@ -1,0 +1,132 @@
+"""One visit: look at a sweep, mend what can be mended, look again."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuning import attempts, ledger, notation, paths, screen, storage
+from tuning.claim import claim
+from tuning.doctor import checkpoints, journal, leftovers, runs
+from tuning.doctor.difference import Difference
+from tuning.errors import CheckpointError, RequestError, SweepError
+from tuning.ledger import Sweep
+from tuning.paths import SweepPaths
+from tuning.tracking.inventory import Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found, and what of it was mended."""
+
+    sweep: str
+    trials: int
+    differences: list[Difference]
+    """Those that are there when the visit ends."""
+    fixed: list[Difference]
+
+    @property
+    def is_healthy(self) -> bool:
+        return not self.differences
+
+
+def visit(name: str, home: str | None, *, fix: bool) -> Findings:
+    """Compare what study, MLflow and disk hold of a sweep; with `fix`, mend it first.
+
+    Nobody drives the sweep meanwhile. Without `fix` nothing is written.
+
+    Raises:
+        RequestError: when there is no such sweep, or somebody drives it.
+    """
+    where = SweepPaths(paths.home_folder(home), paths.check_name(name))
+    if not os.path.exists(where.spec):
+        ledger.open_sweep(name, home)  # says which there are
+    log = where.log if fix else Path(os.devnull)
+    with claim(where.claim, name), screen.everything_to(log):
+        count, before = _look(where)
+        if not fix or not any(found.fixable for found in before):
+            return Findings(name, count, before, [])
+        trouble = _mend(where)
+        count, after = _look(where)
+        return Findings(name, count, [*trouble, *after], [found for found in before if found not in after])
+
+
+def outcome(found: Findings) -> tuple[dict[str, Any], str, int]:
+    """Return a visit's facts, text and exit code."""
+    facts = {
+        "sweep": found.sweep,
+        "healthy": found.is_healthy,
+        "differences": [asdict(one) for one in found.differences],
+        "fixed": [asdict(one) for one in found.fixed],
+    }
+    lines = [f"mended  {one}" for one in found.fixed] + [str(one) for one in found.differences]
+    return facts, "\n".join([*lines, _summary(found)]), 0 if found.is_healthy else 1
+
+
+def _summary(found: Findings) -> str:
+    mended = f"{_count(len(found.fixed))} mended, " if found.fixed else ""
+    if found.is_healthy:
+        return f"{found.sweep}: {mended}study, MLflow and checkpoints agree on {found.trials} trials"
+    fixable = sum(one.fixable for one in found.differences)
+    way = f"; `tuning doctor {found.sweep} --fix` mends {fixable}" if fixable else ""
+    return f"{found.sweep}: {mended}{_count(len(found.differences))} left{way}"
+
+
+def _count(number: int) -> str:
+    return f"{number} difference{'' if number == 1 else 's'}"
+
+
+def _open(where: SweepPaths) -> Sweep:
+    """Read the sweep as it is when nobody drives it: here the doctor holds its claim."""
+    found = ledger.open_sweep(where.name, str(where.home))
+    return replace(found, driver=None, trials=[trial.without_driver() for trial in found.trials])
+
+
+def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
+    """Return how many trials the sweep has, and all that does not agree."""
+    found = journal.look(where)
+    try:
+        sweep = _open(where)
+        if not where.journal.exists() and _remains(where):
+            raise SweepError(f"The study {where.journal} is gone.")
+    except SweepError as error:  # without the study there is nothing to compare with
+        return 0, [*found, Difference(None, f"{error}{_remains(where)}", False)]
+    found += leftovers.look(sweep)
+    try:
+        held = runs.read(sweep)
+        found += checkpoints.look(sweep, held) + runs.look(sweep, held)
+    except SweepError as error:
+        away = f"{error}; once it answers, `tuning doctor {where.name} --fix` writes what it lacks"
+        found += [*checkpoints.look(sweep, None), *runs.waiting(sweep), Difference(None, away, False)]
+    return len(sweep.trials), found
+
+
+def _remains(where: SweepPaths) -> str:
+    """Return, in words, what speaks for trials that an empty study does not know; nothing if nothing does."""
+    spec = notation.load(where.spec)
+    folder = paths.checkpoint_folder(where.storage(spec.storage, str(spec.id)))
+    count = sum(name.endswith(".pt") for name in storage.names(folder))
+    return f" It has {count} checkpoints, so this is not how it was: put a backup back." if count else ""
+
+
+def _mend(where: SweepPaths) -> list[Difference]:
+    """Mend what can be; return what stood against it."""
+    try:
+        journal.mend(notation.load(where.spec), where)
+        sweep = _open(where)
+        attempts.begin(sweep.folder)  # workers that a dead driver has left write nothing from here on
+        leftovers.mend(sweep)
+        checkpoints.mend(sweep, _held(sweep))
+        runs.mend(sweep)
+    except (SweepError, RequestError, CheckpointError) as error:
+        return [Difference(None, f"not all could be mended: {error}", False)]
+    except Exception as error:  # of a disk, of the user's data, of whatever stands behind MLflow
+        return [Difference(None, f"not all could be mended: {type(error).__name__}: {error}", False)]
+    return []
+
+
+def _held(sweep: Sweep) -> Inventory | None:
+    try:
+        return runs.read(sweep)
+    except SweepError:
+        return None
