@@ -29,6 +29,7 @@ IMPOSSIBLE = {
     ("only worker", "before-end"): NOBODY_TRAINS,
     ("node", "before-end"): NOBODY_TRAINS,
     ("writer", "before-first-report"): "it is started at the first report",
+    ("writer", "replace-resume"): "the first state is saved before the first report",
 }
 
 PAIRS = [(victim, place) for victim in VICTIMS for place in PLACES if (victim, place) not in IMPOSSIBLE]
