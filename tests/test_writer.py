@@ -172,6 +172,15 @@ def test_what_was_written_but_not_yet_forgotten_is_not_written_twice(job: Job) -
     assert Spool(job.spool).names() == []
 
 
+def test_an_end_that_the_study_knows_is_not_undone_by_an_older_record(job: Job) -> None:
+    """The server was away when the sweep was interrupted, and when the next driver died."""
+    spooled(job, {0: began(0)}, {0: Run(state=State.INTERRUPTED)})
+    job.earlier[0] = (TrialRecord(number=0, state=State.COMPLETED, hyperparameters={"lr": 0.1}), [])
+    Writer(job).run(news(CLOSE))
+    run = runs(job)["trial-00000"]
+    assert (run.info.status, run.data.tags["tuning.state"]) == ("FINISHED", "completed")
+
+
 def test_a_damaged_record_holds_up_no_other(job: Job) -> None:
     spooled(job, {0: began(0)}, {1: began(1)})
     (job.spool / Spool(job.spool).names()[0]).write_text('{"0": {"tags"')

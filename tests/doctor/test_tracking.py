@@ -29,7 +29,7 @@ def test_a_database_that_is_gone_is_built_anew(patient: Patient, command: Any) -
 def remote(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, ray_cluster: Any) -> Path:
     home = tmp_path_factory.mktemp("home")
     spec = tuning.SweepSpec(
-        model="net", name="remote", trials=3, epochs=2, max_concurrent=1, cohort=1,
+        model="net", name="doctored", trials=3, epochs=2, max_concurrent=1, cohort=1,
         tracking_uri=mlflow_server, home=str(home), early_stopping=tuning.EarlyStopping(kind="none"),
     )  # fmt: skip
     tuning.sweep(spec)
@@ -37,17 +37,17 @@ def remote(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, ray_clu
 
 
 def test_a_sweep_on_a_server_is_compared_and_mended_too(remote: Path, mlflow_server: str) -> None:
-    found = visit("remote", str(remote), fix=True)
+    found = visit("doctored", str(remote), fix=True)
     assert found.is_healthy and found.fixed == []
 
-    ledgers = sweeps.read("remote", remote, mlflow_server)
+    ledgers = sweeps.read("doctored", remote, mlflow_server)
     runs = {number: run.info.run_id for number, run in ledgers.children.items()}
     ledgers.client.log_metric(runs[0], "train_loss", 0.5, timestamp=1, step=1)
     ledgers.client.delete_run(runs[1])
     ledgers.client.update_run(runs[2], status="RUNNING")
     ledgers.client.log_text(runs[2], "{}", "checkpoint/trial-00002.json")
-    (remote / "remote/checkpoints/trial-00001.pt").write_bytes(b"torn")
-    found = visit("remote", str(remote), fix=False)
+    (remote / "doctored/checkpoints/trial-00001.pt").write_bytes(b"torn")
+    found = visit("doctored", str(remote), fix=False)
     texts = [str(one) for one in found.differences if "best trial" not in one.text]
     assert texts == [
         "trial 1: its checkpoint is torn",
@@ -56,8 +56,8 @@ def test_a_sweep_on_a_server_is_compared_and_mended_too(remote: Path, mlflow_ser
         "trial 2: its MLflow run is RUNNING, but it is completed (FINISHED)",
         "trial 2: MLflow has no such copy of its files: trial-00002.json",
     ]
-    mended = visit("remote", str(remote), fix=True)
+    mended = visit("doctored", str(remote), fix=True)
     assert mended.is_healthy and set(mended.fixed) == set(found.differences)
-    assert visit("remote", str(remote), fix=True).fixed == []
-    sweep = ledger.open_sweep("remote", str(remote))
-    sweeps.assert_they_agree(sweep, sweeps.read("remote", remote, mlflow_server))
+    assert visit("doctored", str(remote), fix=True).fixed == []
+    sweep = ledger.open_sweep("doctored", str(remote))
+    sweeps.assert_they_agree(sweep, sweeps.read("doctored", remote, mlflow_server))

@@ -1,5 +1,6 @@
 """What MLflow holds of a sweep: its experiment, its parent run, and the runs of its trials."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from tuning import paths
 from tuning.spec import SweepSpec
 from tuning.tracking.client import default_uri, find_runs
+
+logger = logging.getLogger(__name__)
 
 TERMINAL = ("FINISHED", "KILLED", "FAILED")
 
@@ -31,7 +34,11 @@ def read(client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path) ->
         if run.data.tags.get("tuning.kind") == "sweep":
             found.parent_id = run.info.run_id
             continue
-        number = int(run.data.tags["tuning.trial"])
+        trial = run.data.tags.get("tuning.trial", "")
+        if not trial.isdecimal():
+            logger.warning("run %s bears the sweep's id and names no trial: `tuning doctor`", run.info.run_id)
+            continue
+        number = int(trial)
         found.run_ids[number] = run.info.run_id
         if run.info.status in TERMINAL:
             found.ended.add(number)

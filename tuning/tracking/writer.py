@@ -157,7 +157,7 @@ class Writer:
             if number in found.ended and not job.again:
                 pending = self._pending.get(number)
                 if pending is not None:  # told again after a death: it has not begun anew
-                    pending.state = pending.state or trial.state
+                    pending.state = trial.state if trial.state.has_ended else pending.state
                 continue
             history = history or ended_history(trial, job.folder, str(job.spec.metric))
             run_id = found.run_ids.get(number)
@@ -165,6 +165,8 @@ class Writer:
             missing = lacking(trial, history, known.logged(self._client, run_id, keys) if run_id else set())
             missing.state = missing.state or self._ends.get(number)
             missing.add(self._pending.get(number, Run()))
+            if trial.state.has_ended:  # whatever else the spool has kept of it
+                missing.state = trial.state
             self._pending[number] = missing
         self._known = found
         return found
