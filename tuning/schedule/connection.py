@@ -1,6 +1,7 @@
 """The Ray cluster a sweep runs on: a local one of its own, one that exists, or the process's."""
 
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -65,9 +66,14 @@ class Cluster:
         return self._nodes.result()
 
     def release(self) -> None:
-        """Note that one sweep has run; after the last one leave the cluster, while records are closed."""
+        """Note that one sweep has run; after the last one leave the cluster, while records are closed.
+
+        What Tune has left is collected before: a reference to an actor or an object that is collected in
+        one thread while another one leaves Ray ends the process at once, with code 1 and no word.
+        """
         self._uses -= 1
         if self._uses == 0:
+            gc.collect()
             self._leave()
 
 
