@@ -13,7 +13,7 @@ from tuning.references import load_data
 from tuning.schedule.connection import Node
 from tuning.schedule.gate import Gate
 from tuning.schedule.resources import GPU_SHARE, num_workers, share
-from tuning.schedule.trainable import failed, measure, pass_gate, prepare_process
+from tuning.schedule.worker import failed, measure, pass_gate, prepare_process
 from tuning.sizing import Sizing
 from tuning.spec import Resources, SweepSpec
 

@@ -2,32 +2,35 @@
 
 import contextlib
 import gc
-import json
 import math
-import os
 import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
-import ray
 import torch
 from ray import tune
-from ray.exceptions import RayError
 
 from tuning import attempts, faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, memory, probe
+from tuning.engine import checkpoint, cohort
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import CheckpointError, SweepError
 from tuning.records import Cohort, EpochReport, State
-from tuning.references import load_data
 from tuning.schedule.messages import Message
 from tuning.schedule.watchdog import watched
+from tuning.schedule.worker import (
+    failed,
+    load_splits,
+    measure,
+    pass_gate,
+    prepare_process,
+    up_at,
+    wait_for_cohorts,
+)
 from tuning.spec import SweepSpec
 
 REPORT_INTERVAL_S = 0.2
@@ -35,8 +38,6 @@ REPORT_INTERVAL_S = 0.2
 
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
-
-GATE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,9 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
     try:
         device = prepare_process(spec)
         with _watched(work, task):
-            splits = _splits(str(spec.data), spec.seed)
+            splits = load_splits(str(spec.data), spec.seed)
         pass_gate(work.gate, work.workers)
-        _up_at()
+        up_at()
         if splits.fingerprint != work.fingerprint:
             raise SweepError(
                 f"Data {spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
@@ -82,7 +83,7 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
             with _watched(work, task):
                 found = measure(spec, splits, device, config["sizes"], work.workers)
             _send(Message(probe=found))
-            _wait_for_cohorts(work.gate)
+            wait_for_cohorts(work.gate)
         else:
             _train(task, work, splits, device)
     except SweepError as error:
@@ -206,70 +207,7 @@ class _Outbox:
 
 
 def _send(message: Message) -> None:
-    tune.report(message.encode(_up_at()))
-
-
-def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: list[int], workers: int) -> str:
-    """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
-    found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"
-    return json.dumps({"device": name, "measured": [asdict(one) for one in found], "note": note})
-
-
-def failed(error: Exception) -> str:
-    """Return what `measure` returns where it could not."""
-    return json.dumps({"error": f"{type(error).__name__}: {error}"})
-
-
-def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
-    """Return what one worker may take: its share of the GPU, or of the memory that is free."""
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        return float(total) * min(1.0, spec.resources.gpus or 1.0)
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / workers
-
-
-def prepare_process(spec: SweepSpec) -> torch.device:
-    """Set the threads of this process; return the GPU that Ray gave it, or the CPU.
-
-    Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
-    """
-    memory.keep_freed()
-    torch.set_num_threads(max(1, math.floor(spec.resources.cpus)))
-    with contextlib.suppress(RuntimeError):  # only before the first parallel work of a process
-        torch.set_num_interop_threads(1)
-    has_gpu = bool(spec.resources.gpus) and torch.cuda.is_available()
-    return torch.device("cuda:0" if has_gpu else "cpu")
-
-
-@lru_cache(maxsize=1)
-def _splits(reference: str, seed: int) -> Splits:
-    """Load the data once per process: a reused actor finds it there."""
-    return load_data(reference, seed=seed)
-
-
-@lru_cache(maxsize=1)
-def pass_gate(gate: Any, workers: int) -> None:
-    """Wait, at a process's first cohort, until all wanted workers are up; at most a bounded time."""
-    end_s = time.monotonic() + GATE_TIMEOUT_S
-    me = f"{socket.gethostname()}/{os.getpid()}"
-    with contextlib.suppress(RayError):  # the gate died with its node: go on without
-        while ray.get(gate.ready.remote(me)) < workers and time.monotonic() < end_s:
-            time.sleep(0.02)
-
-
-def _wait_for_cohorts(gate: Any) -> None:
-    """Hold this worker until there is a cohort for it: Tune ends all but one of those that are free."""
-    end_s = time.monotonic() + GATE_TIMEOUT_S
-    with contextlib.suppress(RayError):
-        while not ray.get(gate.is_open.remote()) and time.monotonic() < end_s:
-            time.sleep(0.02)
-
-
-@lru_cache(maxsize=1)
-def _up_at() -> float:
-    """When this process passed the gate, in seconds of the wall clock."""
-    return time.time()
+    tune.report(message.encode(up_at()))
 
 
 def _resume_states(task: Cohort, folder: str) -> dict[int, dict[str, Any]]:

@@ -1,0 +1,85 @@
+"""What a worker process does once: finds its device, loads the data, waits for the others, measures."""
+
+import contextlib
+import json
+import math
+import os
+import socket
+import time
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayError
+
+from tuning.data import Splits
+from tuning.engine import memory, probe
+from tuning.references import load_data
+from tuning.spec import SweepSpec
+
+GATE_TIMEOUT_S = 30.0
+
+
+def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: list[int], workers: int) -> str:
+    """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
+    found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"
+    return json.dumps({"device": name, "measured": [asdict(one) for one in found], "note": note})
+
+
+def failed(error: Exception) -> str:
+    """Return what `measure` returns where it could not."""
+    return json.dumps({"error": f"{type(error).__name__}: {error}"})
+
+
+def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
+    """Return what one worker may take: its share of the GPU, or of the memory that is free."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return float(total) * min(1.0, spec.resources.gpus or 1.0)
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / workers
+
+
+def prepare_process(spec: SweepSpec) -> torch.device:
+    """Set the threads of this process; return the GPU that Ray gave it, or the CPU.
+
+    Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
+    """
+    memory.keep_freed()
+    torch.set_num_threads(max(1, math.floor(spec.resources.cpus)))
+    with contextlib.suppress(RuntimeError):  # only before the first parallel work of a process
+        torch.set_num_interop_threads(1)
+    has_gpu = bool(spec.resources.gpus) and torch.cuda.is_available()
+    return torch.device("cuda:0" if has_gpu else "cpu")
+
+
+@lru_cache(maxsize=1)
+def load_splits(reference: str, seed: int) -> Splits:
+    """Load the data once per process: a reused actor finds it there."""
+    return load_data(reference, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def pass_gate(gate: Any, workers: int) -> None:
+    """Wait, at a process's first cohort, until all wanted workers are up; at most a bounded time."""
+    end_s = time.monotonic() + GATE_TIMEOUT_S
+    me = f"{socket.gethostname()}/{os.getpid()}"
+    with contextlib.suppress(RayError):  # the gate died with its node: go on without
+        while ray.get(gate.ready.remote(me)) < workers and time.monotonic() < end_s:
+            time.sleep(0.02)
+
+
+def wait_for_cohorts(gate: Any) -> None:
+    """Hold this worker until there is a cohort for it: Tune ends all but one of those that are free."""
+    end_s = time.monotonic() + GATE_TIMEOUT_S
+    with contextlib.suppress(RayError):
+        while not ray.get(gate.is_open.remote()) and time.monotonic() < end_s:
+            time.sleep(0.02)
+
+
+@lru_cache(maxsize=1)
+def up_at() -> float:
+    """When this process passed the gate, in seconds of the wall clock."""
+    return time.time()
