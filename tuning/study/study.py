@@ -9,17 +9,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuning.errors import SweepError
-from tuning.records import Place, State, TrialRecord, TrialSpec, best_epoch
+from tuning.records import Place, State, TrialRecord, TrialSpec
 from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
+from tuning.study.frozen import ENDED, best_value, record, used
 from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
 from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Study:
@@ -161,8 +160,7 @@ class Study:
         if frozen.state in ENDED:
             return
         if state is State.COMPLETED:
-            values = frozen.intermediate_values
-            self._study.tell(number, values[_best(values, self.mode)])
+            self._study.tell(number, best_value(frozen.intermediate_values, self.mode))
         elif state is State.PRUNED:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
@@ -178,7 +176,11 @@ class Study:
     def trials(self) -> list[TrialRecord]:
         """Return every trial that has begun, in order of number."""
         trials = self._study.get_trials(deepcopy=False)
-        return [self._record(trial) for trial in trials if trial.state is not TrialState.WAITING]
+        return [
+            record(trial, self.spec.fixed, self.mode)
+            for trial in trials
+            if trial.state is not TrialState.WAITING
+        ]
 
     def unfinished(self) -> list[int]:
         return [
@@ -256,45 +258,4 @@ class Study:
         for key in sorted(self.search, key=lambda key: key != "optimizer"):
             if key not in given and applies(key, found.get("optimizer", "sgd")):
                 found[key] = suggest(trial, key, self.search[key])
-        return _used(found)
-
-    def _record(self, frozen: FrozenTrial) -> TrialRecord:
-        found = {**self.spec.fixed, **frozen.user_attrs.get("fixed", {}), **frozen.params}
-        values = frozen.intermediate_values
-        epoch = best_epoch(values, self.mode)
-        _, slot, width = frozen.user_attrs.get("stacks", [(0, 0, 1)])[-1]
-        return TrialRecord(
-            number=frozen.number,
-            state=_state(frozen),
-            hyperparameters=_used(found),
-            values=values,
-            value=None if epoch is None else values[epoch],
-            epoch=epoch,
-            where=frozen.user_attrs.get("where"),
-            cohort=frozen.user_attrs.get("cohort"),
-            slot=slot,
-            width=width,
-            cause=frozen.user_attrs.get("cause"),
-        )
-
-
-def _used(found: dict[str, Any]) -> dict[str, Any]:
-    """Leave out fixed hyperparameters that the trial's optimizer does not have."""
-    optimizer = found.get("optimizer", "sgd")
-    return {key: value for key, value in found.items() if applies(key, optimizer)}
-
-
-def _state(frozen: FrozenTrial) -> State:
-    if frozen.state is TrialState.FAIL:
-        return State(frozen.user_attrs.get("state", State.FAILED.value))
-    return {
-        TrialState.COMPLETE: State.COMPLETED,
-        TrialState.PRUNED: State.PRUNED,
-        TrialState.RUNNING: State.RUNNING,
-    }[frozen.state]
-
-
-def _best(values: dict[int, float], mode: Any) -> int:
-    epoch = best_epoch(values, mode)
-    assert epoch is not None  # a trial that completes has finite values at every epoch
-    return epoch
+        return used(found)

@@ -1,0 +1,59 @@
+"""Optuna's view of a trial, in this project's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuning.records import Mode, State, TrialRecord, best_epoch
+from tuning.resolve import applies
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def record(frozen: FrozenTrial, fixed: Mapping[str, Any], mode: Mode) -> TrialRecord:
+    """Return what is known of a trial.
+
+    Args:
+        fixed: hyperparameters that the sweep's spec fixes.
+    """
+    found = {**fixed, **frozen.user_attrs.get("fixed", {}), **frozen.params}
+    values = frozen.intermediate_values
+    epoch = best_epoch(values, mode)
+    _, slot, width = frozen.user_attrs.get("stacks", [(0, 0, 1)])[-1]
+    return TrialRecord(
+        number=frozen.number,
+        state=state(frozen),
+        hyperparameters=used(found),
+        values=values,
+        value=None if epoch is None else values[epoch],
+        epoch=epoch,
+        where=frozen.user_attrs.get("where"),
+        cohort=frozen.user_attrs.get("cohort"),
+        slot=slot,
+        width=width,
+        cause=frozen.user_attrs.get("cause"),
+    )
+
+
+def used(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out fixed hyperparameters that the trial's optimizer does not have."""
+    optimizer = found.get("optimizer", "sgd")
+    return {key: value for key, value in found.items() if applies(key, optimizer)}
+
+
+def state(frozen: FrozenTrial) -> State:
+    if frozen.state is TrialState.FAIL:
+        return State(frozen.user_attrs.get("state", State.FAILED.value))
+    return {
+        TrialState.COMPLETE: State.COMPLETED,
+        TrialState.PRUNED: State.PRUNED,
+        TrialState.RUNNING: State.RUNNING,
+    }[frozen.state]
+
+
+def best_value(values: dict[int, float], mode: Mode) -> float:
+    """Return the value of the best epoch of a trial that completes: it is finite at every one."""
+    epoch = best_epoch(values, mode)
+    assert epoch is not None
+    return values[epoch]
