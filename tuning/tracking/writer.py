@@ -6,6 +6,7 @@ sweep's spool, then a `Close`; it answers with what went wrong, or None. Where i
 """
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -94,7 +95,7 @@ class Writer:
         """Write until a `Close` has come and is written.
 
         Raises:
-            Exception: whatever has stood against writing for `GIVE_UP_S` after that.
+            Exception: whatever has stood against writing for `GIVE_UP_S` after that, a full disk at once.
         """
         close: Close | None = None
         closed_s = 0.0
@@ -117,7 +118,7 @@ class Writer:
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
                 logger.warning("MLflow cannot be written: %s", error, exc_info=True)
                 self._known = None
-                if close is not None and time.monotonic() - closed_s > GIVE_UP_S:
+                if close is not None and (_is_full(error) or time.monotonic() - closed_s > GIVE_UP_S):
                     raise
 
     def _take(self) -> None:
@@ -188,6 +189,11 @@ class Writer:
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
         self._client.set_terminated(runs.parent_id, status=close.status)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full, by whatever word: nobody mends that within the minute that a server gets."""
+    return any(word in str(error) for word in ("disk is full", os.strerror(errno.ENOSPC)))
 
 
 def _read(source: BinaryIO, news: "queue.SimpleQueue[News]") -> None:
