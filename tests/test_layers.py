@@ -58,6 +58,8 @@ LEVELS = {
     "reuse": 4,
     "run": 4,
     "screen": 4,
+    "settle": 4,
+    "texts": 4,
 }
 """A room of `tuning` imports rooms of its own level or lower ones."""
 

@@ -10,8 +10,8 @@ from tuning import ledger, notation, paths, sizing
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.options import requested
 from tuning.references import load_model, model_name
-from tuning.screen import describe
 from tuning.spec import SweepSpec
+from tuning.texts import best_text, status_line, status_text
 
 Outcome = tuple[dict[str, Any], str, int]
 
@@ -91,7 +91,7 @@ def resume(options: Namespace) -> Outcome:
 def status(options: Namespace) -> Outcome:
     if options.name is not None:
         facts = ledger.sweep_facts(ledger.open_sweep(options.name, options.home))
-        return facts, _status_text(facts), 0
+        return facts, status_text(facts), 0
     found, damaged = [], 0
     for name in ledger.names(options.home):
         try:
@@ -100,7 +100,7 @@ def status(options: Namespace) -> Outcome:
             print(one_line(f"error: {name}: {error}"), file=sys.stderr)
             damaged += 1
     home = paths.home_folder(options.home)
-    text = "\n".join(map(_status_line, found)) or f"There are no sweeps in {home}."
+    text = "\n".join(map(status_line, found)) or f"There are no sweeps in {home}."
     return {"sweeps": found}, text, 1 if damaged else 0
 
 
@@ -114,7 +114,7 @@ def best(options: Namespace) -> Outcome:
     facts["run_id"] = client.run_id_of(uri, model_name(found.spec.model), str(found.spec.id), trial.number)
     if facts["run_id"] is None:
         print(f"warning: there is no run of trial {trial.number} at {uri} (is it away?)", file=sys.stderr)
-    lines = [_best_text(facts), f"MLflow run  {facts['run_id']}", f"checkpoint  {facts['checkpoint']}"]
+    lines = [best_text(facts), f"MLflow run  {facts['run_id']}", f"checkpoint  {facts['checkpoint']}"]
     return facts, "\n".join(lines), 0
 
 
@@ -160,7 +160,7 @@ def _sweep_all(options: Namespace) -> Outcome:
         )
     outcomes = [_outcome(result) for result in run.sweep_all(wanted)]
     sweeps = [facts for facts, _, _ in outcomes]
-    text = "\n".join(map(_status_line, sweeps))
+    text = "\n".join(map(status_line, sweeps))
     return {"sweeps": sweeps}, text, max(code for _, _, code in outcomes)
 
 
@@ -204,60 +204,17 @@ def _outcome(result: Any) -> Outcome:
     facts = {**ledger.sweep_facts(found), "wall_s": round(result.wall_s, 3), "startup_s": result.startup_s}
     if result.interrupted:
         print(f"interrupted; resume with: tuning resume {result.name}{option}", file=sys.stderr)
-        return facts, _status_line(facts), 130
+        return facts, status_line(facts), 130
     fault = run.fault(result)
     if fault is not None:
         print(one_line(f"error: {fault}"), file=sys.stderr)
-        return facts, _status_text(facts), 1
+        return facts, status_text(facts), 1
     in_python = f', home="{home}"' if home else ""
     lines = [
-        _status_line(facts),
-        _best_text(facts["best"]),
+        status_line(facts),
+        best_text(facts["best"]),
         "",
         f'load it     import tuning; model = tuning.load_best("{result.name}"{in_python}).model',
         f"browse      tuning ui{option}",
     ]
     return facts, "\n".join(lines), 0
-
-
-def _status_line(facts: dict[str, Any]) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in sorted(facts["states"].items())) or "no trials"
-    best_ = facts["best"]
-    found = f"; best {best_['metric']}={best_['value']:.5g} (trial {best_['trial']})" if best_ else ""
-    running = ", running now" if facts["driver"] else ""
-    return f"{facts['sweep']}: {states} of {facts['total']} in {facts['wall_s']:.0f} s{running}{found}"
-
-
-def _status_text(facts: dict[str, Any]) -> str:
-    lines = [_status_line(facts)]
-    if facts["best"]:
-        lines.append(_best_text(facts["best"]))
-    if facts["unfinished"]:
-        word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
-        lines += [f"{word}: {found}" for found in _unfinished(facts)]
-    lines.append(f"cohort      {facts['sizing']}")
-    if facts["driver"]:
-        lines.append(f"driver      {facts['driver']}")
-    return "\n".join([*lines, f"folder      {facts['folder']}"])
-
-
-def _unfinished(facts: dict[str, Any]) -> list[str]:
-    """Return a line per cohort that has trials left."""
-    by_place: dict[str, list[int]] = {}
-    for number in facts["unfinished"]:
-        where, cohort = facts["where"][str(number)], facts["cohorts"].get(str(number))
-        by_place.setdefault(f"{where}, cohort {cohort}" if where else "not placed yet", []).append(number)
-    return [f"{_numbers(found)} ({place})" for place, found in by_place.items()]
-
-
-def _numbers(found: list[int]) -> str:
-    few = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
-    return f"{len(found)} trials: {few}" if len(found) > 1 else f"trial {few}"
-
-
-def _best_text(facts: dict[str, Any]) -> str:
-    test = "".join(f", {key}={value:.5g}" for key, value in (facts["test"] or {}).items())
-    found = f"{facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}"
-    pruned = " (pruned: no trial has completed)" if facts["state"] == "pruned" else ""
-    lines = [f"best        trial {facts['trial']}{pruned}: {found}"]
-    return "\n".join([*lines, f"            {describe(facts['hyperparameters'])}"])

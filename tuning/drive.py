@@ -1,42 +1,35 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
-import os
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tuning import (
     attempts,
     faults,
-    notation,
     paths,
-    plan,
     records,
     reuse,
     screen,
-    sizing,
-    storage,
     unfinished,
 )
 from tuning.claim import claim
 from tuning.data import Splits
 from tuning.dispatch import Dispatcher
-from tuning.errors import RequestError, SweepError
+from tuning.errors import SweepError
 from tuning.interrupt import Interrupt
 from tuning.listener import Listener
 from tuning.plan import Plan
 from tuning.records import State, TrialRecord
-from tuning.references import is_callable_reference
 from tuning.run import Clock, SweepResult
-from tuning.spec import Resources, SweepSpec
+from tuning.settle import checked_nodes, make_home, open_study, settle_size, settle_spec, share_of
 from tuning.study import Study
 from tuning.tracking import client
 from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from tuning.schedule.connection import Cluster, Node
-    from tuning.schedule.probing import Probe
+    from tuning.schedule.connection import Cluster
 
 INTERRUPTED = "interrupted"
 COMPILING = (
@@ -64,13 +57,14 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
     where = planned.paths
     if planned.spec.tracking_uri:
         client.check(planned.spec.tracking_uri)
-    nodes = _checked_nodes(planned.spec, cluster)
-    _make_home(where)
+    nodes = checked_nodes(planned.spec, cluster)
+    make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
-        spec = _settle(planned.spec, where)
-        size, most = _share(spec, where, nodes, cluster, lambda text: print(text, file=terminal, flush=True))
+        spec = settle_spec(planned.spec, where)
+        say = partial(print, file=terminal, flush=True)
+        size, most = share_of(spec, where, nodes, cluster, say)
         planned = replace(planned, spec=replace(spec, resources=size))
-        study = _open_study(planned)
+        study = open_study(planned)
         planned = replace(planned, spec=study.spec)
         with screen.Progress(study.spec, terminal, study.trials()) as progress:
             dispatcher, interrupted, best = _carry_on(planned, study, cluster, most, progress, clock)
@@ -156,76 +150,6 @@ def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher
     return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
 
 
-def _checked_nodes(spec: SweepSpec, cluster: "Cluster") -> "Sequence[Node]":
-    """Return the cluster's nodes; refuse a sweep of which they hold no worker.
-
-    A local one is still on its way up, but what it will have is known.
-    """
-    from tuning.schedule import resources
-
-    nodes = cluster.nodes() if spec.address or cluster.is_up else [resources.local_node()]
-    resources.share(spec, nodes)
-    return nodes
-
-
-def _share(
-    spec: SweepSpec,
-    where: paths.SweepPaths,
-    nodes: "Sequence[Node]",
-    cluster: "Cluster",
-    say: Callable[[str], None],
-) -> tuple[Resources, int]:
-    """Return a worker's share of the cluster, measured if need be, and how many workers there may be."""
-    from tuning.schedule import resources, sharing
-
-    kept = sizing.Sizing.load(where.sizing)
-    if sharing.is_open(spec, nodes, kept):
-        kept = sharing.measure_shares(spec, cluster.nodes(), say)
-        kept.keep(where.sizing)
-    return resources.share(sharing.with_share(spec, kept), nodes)
-
-
-def _make_home(where: paths.SweepPaths) -> None:
-    try:
-        where.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(where.folder, os.W_OK):
-            raise PermissionError(where.folder)
-    except OSError as error:
-        raise plan.unwritable(where.home) from error
-
-
-def _settle(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
-    """Give a new sweep its id, and keep the spec in the sweep's folder.
-
-    Holding the claim, look again whether it is new: of two commands that start at once, one waits here.
-    """
-    spec = plan.as_it_was(spec, where)
-    spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
-    _keep(spec, where)
-    return spec
-
-
-def _keep(spec: SweepSpec, where: paths.SweepPaths) -> None:
-    storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
-
-
-def _open_study(planned: Plan) -> Study:
-    """Open the study; refuse to go on with data that is not what its trials were trained on."""
-    study = Study(planned.spec, planned.paths.journal, write=True)
-    fingerprint = planned.splits.fingerprint
-    if study.fingerprint() not in (None, fingerprint):
-        raise RequestError(
-            f"Data {planned.spec.data!r} must be what the sweep {planned.paths.name!r} began with, but its "
-            "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
-        )
-    study.set_fingerprint(fingerprint)
-    if study.num_ended() > planned.spec.trials:  # a total is never less than what there is
-        study.spec = replace(study.spec, trials=study.num_ended())
-        _keep(replace(notation.load(planned.paths.spec), trials=study.spec.trials), planned.paths)
-    study.enqueue(tuple(planned.spec.try_))
-    return study
-
-
 def _schedule(
     planned: Plan,
     dispatcher: Dispatcher,
@@ -252,37 +176,12 @@ def _schedule(
                 scratch=planned.paths.scratch,
                 workers=workers,
                 listener=listener,
-                probe=_settle_size(planned, dispatcher, left, workers, say),
+                probe=settle_size(planned, dispatcher, left, workers, say),
             )
     except KeyboardInterrupt:
         dispatcher.halted = INTERRUPTED
     except SweepError as error:
         dispatcher.halted = str(error)
-
-
-def _settle_size(
-    planned: Plan, dispatcher: Dispatcher, left: int, workers: int, say: Callable[[str], None]
-) -> "Probe | None":
-    """Give the dispatcher its cohort size for the trials that are left, or return what will measure it."""
-    from tuning.schedule.probing import Probe
-
-    file = planned.paths.sizing
-    kept = sizing.Sizing.load(file)
-
-    def settle(found: sizing.Sizing) -> None:
-        dispatcher.size = found.size
-        if found.measured or kept is None:  # what was measured is not forgotten for a few last trials
-            replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
-        say(found.describe())
-
-    known = sizing.without_measuring(planned.spec.cohort, left, workers, kept)
-    if known is None:
-        return Probe(
-            sizing.wanted_sizes(left, workers),
-            lambda found: settle(sizing.from_workers(found, left, workers)),
-        )
-    settle(known)
-    return None
 
 
 def _measure_best(
@@ -298,10 +197,9 @@ def _measure_best(
     known = study.test(best.number)
     if known is not None:
         return known
-    is_own = is_callable_reference(planned.model.reference)
-    path = paths.checkpoint_file(folder, best.number)
     try:
-        loaded = reuse.load_checkpoint(path, planned.model.build if is_own else None)
+        path = paths.checkpoint_file(folder, best.number)
+        loaded = reuse.load_of_sweep(path, planned.spec, best.number)
         metrics = reuse.measure(loaded, "test", planned.splits)
     except Exception as error:  # the user's data and model may raise anything
         reason = str(error).strip().splitlines()[-1:] or [""]  # a loader's worker sends a whole traceback

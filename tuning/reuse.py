@@ -74,17 +74,20 @@ def load_best(
         from tuning.tracking import client
 
         with client.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
-            return _of_sweep(path, spec, trial)
+            return load_of_sweep(path, spec, trial)
     sweep = ledger.open_sweep(name, home)
     record = sweep.trial(trial) if trial is not None else sweep.best_or_raise()
     path = paths.checkpoint_file(sweep.folder, record.number)
-    return replace(_of_sweep(path, sweep.spec, record.number), trial=record)
+    return replace(load_of_sweep(path, sweep.spec, record.number), trial=record)
 
 
-def _of_sweep(path: str, spec: SweepSpec, number: int | None) -> LoadedModel:
+def load_of_sweep(path: str, spec: SweepSpec, number: int | None) -> LoadedModel:
     """Load a checkpoint of this sweep, of this trial if one is given.
 
     What the sweep's own spec names is imported, which is trusted to; a name in a checkpoint is not.
+
+    Raises:
+        CheckpointError: when it is missing, torn, or another's.
     """
     model = models.CATALOG[spec.model].build if spec.model in models.CATALOG else load_callable(spec.model)
     loaded = load_checkpoint(path, model)

@@ -1,0 +1,113 @@
+"""What a sweep settles before its first trial: id, share of the cluster, study, cohort size."""
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tuning import notation, paths, plan, sizing, storage
+from tuning.dispatch import Dispatcher
+from tuning.errors import RequestError
+from tuning.plan import Plan
+from tuning.spec import Resources, SweepSpec
+from tuning.study import Study
+
+if TYPE_CHECKING:
+    from tuning.schedule.connection import Cluster, Node
+    from tuning.schedule.probing import Probe
+
+
+def checked_nodes(spec: SweepSpec, cluster: "Cluster") -> "Sequence[Node]":
+    """Return the cluster's nodes; refuse a sweep of which they hold no worker.
+
+    A local one is still on its way up, but what it will have is known.
+    """
+    from tuning.schedule import resources
+
+    nodes = cluster.nodes() if spec.address or cluster.is_up else [resources.local_node()]
+    resources.share(spec, nodes)
+    return nodes
+
+
+def share_of(
+    spec: SweepSpec,
+    where: paths.SweepPaths,
+    nodes: "Sequence[Node]",
+    cluster: "Cluster",
+    say: Callable[[str], None],
+) -> tuple[Resources, int]:
+    """Return a worker's share of the cluster, measured if need be, and how many workers there may be."""
+    from tuning.schedule import resources, sharing
+
+    kept = sizing.Sizing.load(where.sizing)
+    if sharing.is_open(spec, nodes, kept):
+        kept = sharing.measure_shares(spec, cluster.nodes(), say)
+        kept.keep(where.sizing)
+    return resources.share(sharing.with_share(spec, kept), nodes)
+
+
+def make_home(where: paths.SweepPaths) -> None:
+    try:
+        where.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(where.folder, os.W_OK):
+            raise PermissionError(where.folder)
+    except OSError as error:
+        raise plan.unwritable(where.home) from error
+
+
+def settle_spec(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
+    """Give a new sweep its id, and keep the spec in the sweep's folder.
+
+    Holding the claim, look again whether it is new: of two commands that start at once, one waits here.
+    """
+    spec = plan.as_it_was(spec, where)
+    spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
+    _keep(spec, where)
+    return spec
+
+
+def _keep(spec: SweepSpec, where: paths.SweepPaths) -> None:
+    storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
+
+
+def open_study(planned: Plan) -> Study:
+    """Open the study; refuse to go on with data that is not what its trials were trained on."""
+    study = Study(planned.spec, planned.paths.journal, write=True)
+    fingerprint = planned.splits.fingerprint
+    if study.fingerprint() not in (None, fingerprint):
+        raise RequestError(
+            f"Data {planned.spec.data!r} must be what the sweep {planned.paths.name!r} began with, but its "
+            "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
+        )
+    study.set_fingerprint(fingerprint)
+    if study.num_ended() > planned.spec.trials:  # a total is never less than what there is
+        study.spec = replace(study.spec, trials=study.num_ended())
+        _keep(replace(notation.load(planned.paths.spec), trials=study.spec.trials), planned.paths)
+    study.enqueue(tuple(planned.spec.try_))
+    return study
+
+
+def settle_size(
+    planned: Plan, dispatcher: Dispatcher, left: int, workers: int, say: Callable[[str], None]
+) -> "Probe | None":
+    """Give the dispatcher its cohort size for the trials that are left, or return what will measure it."""
+    from tuning.schedule.probing import Probe
+
+    file = planned.paths.sizing
+    kept = sizing.Sizing.load(file)
+
+    def settle(found: sizing.Sizing) -> None:
+        dispatcher.size = found.size
+        if found.measured or kept is None:  # what was measured is not forgotten for a few last trials
+            replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
+        say(found.describe())
+
+    known = sizing.without_measuring(planned.spec.cohort, left, workers, kept)
+    if known is None:
+        return Probe(
+            sizing.wanted_sizes(left, workers),
+            lambda found: settle(sizing.from_workers(found, left, workers)),
+        )
+    settle(known)
+    return None

@@ -1,0 +1,48 @@
+"""Facts about a sweep (`ledger.sweep_facts`) as text for the terminal."""
+
+from typing import Any
+
+from tuning.screen import describe
+
+
+def status_line(facts: dict[str, Any]) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(facts["states"].items())) or "no trials"
+    best_ = facts["best"]
+    found = f"; best {best_['metric']}={best_['value']:.5g} (trial {best_['trial']})" if best_ else ""
+    running = ", running now" if facts["driver"] else ""
+    return f"{facts['sweep']}: {states} of {facts['total']} in {facts['wall_s']:.0f} s{running}{found}"
+
+
+def status_text(facts: dict[str, Any]) -> str:
+    lines = [status_line(facts)]
+    if facts["best"]:
+        lines.append(best_text(facts["best"]))
+    if facts["unfinished"]:
+        word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
+        lines += [f"{word}: {found}" for found in _unfinished(facts)]
+    lines.append(f"cohort      {facts['sizing']}")
+    if facts["driver"]:
+        lines.append(f"driver      {facts['driver']}")
+    return "\n".join([*lines, f"folder      {facts['folder']}"])
+
+
+def _unfinished(facts: dict[str, Any]) -> list[str]:
+    """Return a line per cohort that has trials left."""
+    by_place: dict[str, list[int]] = {}
+    for number in facts["unfinished"]:
+        where, cohort = facts["where"][str(number)], facts["cohorts"].get(str(number))
+        by_place.setdefault(f"{where}, cohort {cohort}" if where else "not placed yet", []).append(number)
+    return [f"{_numbers(found)} ({place})" for place, found in by_place.items()]
+
+
+def _numbers(found: list[int]) -> str:
+    few = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+    return f"{len(found)} trials: {few}" if len(found) > 1 else f"trial {few}"
+
+
+def best_text(facts: dict[str, Any]) -> str:
+    test = "".join(f", {key}={value:.5g}" for key, value in (facts["test"] or {}).items())
+    found = f"{facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}"
+    pruned = " (pruned: no trial has completed)" if facts["state"] == "pruned" else ""
+    lines = [f"best        trial {facts['trial']}{pruned}: {found}"]
+    return "\n".join([*lines, f"            {describe(facts['hyperparameters'])}"])
