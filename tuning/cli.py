@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _best(commands)
     _export(commands)
     _doctor(commands)
+    _cluster(commands)
     _ui(commands)
     return parser
 
@@ -193,6 +194,16 @@ def _doctor(commands: Any) -> None:
     parser.add_argument("--fix", action="store_true", help="repair what can be, without inventing anything")
     _home(parser)
     _json(parser)
+
+
+def _cluster(commands: Any) -> None:
+    parser = _command(commands, "cluster", "what is wrong with a cluster file, or with a running cluster")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    check = _command(actions, "check", "check a file for `ray up`, or with --address a running cluster")
+    check.add_argument("file", nargs="?", metavar="FILE", help="the cluster file (cluster.yaml)")
+    check.add_argument("--address", help="check this running cluster instead, from one of its nodes")
+    check.add_argument("--storage", help="see that every node sees this path or URI (TUNING_STORAGE)")
+    _json(check)
 
 
 def _ui(commands: Any) -> None:

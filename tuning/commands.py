@@ -1,5 +1,6 @@
 """What each command does: options in; facts (for --json), text and exit code out."""
 
+import os
 import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
@@ -130,6 +131,31 @@ def doctor(options: Namespace) -> Outcome:
     from tuning.doctor import visit
 
     return visit.outcome(visit.visit(options.name, options.home, fix=options.fix))
+
+
+def cluster(options: Namespace) -> Outcome:
+    """Check a cluster file, or a running cluster."""
+    if options.address is None:
+        return _check_file(Path(options.file or "cluster.yaml"))
+    if options.file is not None:
+        raise RequestError("`tuning cluster check` takes a file or --address, not both.")
+    from tuning.schedule import connection, survey
+
+    with connection.connect(options.address) as held:
+        held.nodes()
+        nodes = survey.survey(options.storage or os.environ.get("TUNING_STORAGE"))
+    findings = survey.faults(nodes)
+    facts = {"address": options.address, "nodes": [node.to_plain() for node in nodes], "findings": findings}
+    lines = [f"{node.host:20} cpus={node.cpus:g}, gpus={node.gpus:g}" for node in nodes]
+    return facts, "\n".join([*lines, *findings]), 1 if findings else 0
+
+
+def _check_file(file: Path) -> Outcome:
+    from tuning.schedule import launcher
+
+    findings = launcher.check(launcher.read(file))
+    text = "\n".join(findings) or f"{file} is fit for: ray up {file}"
+    return {"file": str(file), "findings": findings}, text, 1 if findings else 0
 
 
 def ui(options: Namespace) -> Outcome:

@@ -1,0 +1,117 @@
+"""What a running cluster's nodes have: versions, GPUs, a storage that all of them see."""
+
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tuning import storage
+from tuning.errors import RequestError
+
+PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy")
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one node told."""
+
+    host: str
+    cpus: float
+    gpus: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+    sees_storage: bool | None = None
+    """None: not asked."""
+    error: str | None = None
+    """Why it told nothing."""
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must be the same on all nodes, without importing anything large."""
+    found = {name: metadata.version(name) for name in PACKAGES if _is_installed(name)}
+    return {"python": platform.python_version(), **found}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def survey(place: str | None = None) -> list[Found]:
+    """Ask every living node of the connected cluster.
+
+    Args:
+        place: a storage; a file is put there from here, and every node looks for it.
+    """
+    probe = None if place is None else f"{place.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+    if probe is not None:
+        storage.write(probe, b"")
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        tasks = [_ask(node["NodeID"], probe) for node in nodes]
+        ray.wait(tasks, num_returns=len(tasks), timeout=TIMEOUT_S)
+        return [_found(node, task) for node, task in zip(nodes, tasks, strict=True)]
+    finally:
+        if probe is not None:
+            storage.remove(probe)
+
+
+def _ask(node_id: str, probe: str | None) -> Any:
+    here = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(_tell).options(num_cpus=0, scheduling_strategy=here, max_retries=0).remote(probe)
+
+
+def _tell(probe: str | None) -> tuple[dict[str, str], bool | None]:
+    """Run on a node."""
+    return versions(), None if probe is None else storage.exists(probe)
+
+
+def _found(node: Mapping[str, Any], task: Any) -> Found:
+    host, resources = node["NodeManagerHostname"], node["Resources"]
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    try:
+        told, sees = ray.get(task, timeout=0)
+        return Found(host, cpus, gpus, told, sees)
+    except RayError as error:  # among them: no answer in time
+        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        return Found(host, cpus, gpus, error=last[0])
+
+
+def faults(found: Sequence[Found]) -> list[str]:
+    """Return in words what is wrong with nodes, both versions named where they differ from this one's."""
+    here = versions()
+    told = []
+    for node in found:
+        if node.error is not None:
+            told.append(f"{node.host} cannot be asked: {node.error}")
+        for name, version in here.items():
+            other = node.versions.get(name, "missing")
+            if node.error is None and other != version:
+                told.append(
+                    f"{name} must be the same on all nodes: here it is {version}, on {node.host} {other}."
+                )
+        if node.sees_storage is False:
+            told.append(f"{node.host} does not see the storage, which must be shared by all nodes.")
+    return told
+
+
+def require_same_versions() -> None:
+    """Refuse a cluster whose nodes have other versions than this process.
+
+    Raises:
+        RequestError: naming both versions.
+    """
+    wrong = faults(survey())
+    if wrong:
+        raise RequestError(" ".join(wrong) + " See `tuning cluster check --address ...`.")
