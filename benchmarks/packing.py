@@ -24,7 +24,7 @@ from benchmarks.job import complete, draw
 from tuning import halving, paths
 from tuning.data import Splits
 from tuning.dispatch import Dispatcher
-from tuning.engine import checkpoint, cohort, memory, solo
+from tuning.engine import cohort, memory, resume_state, solo
 from tuning.engine.stacked import StackedTraining, members
 from tuning.records import State, TrialSpec
 from tuning.spec import EarlyStopping, SweepSpec
@@ -90,7 +90,7 @@ def packed(spec: SweepSpec, splits: Splits, size: int) -> Taken:
         while (task := dispatcher.next_cohort()) is not None:
             states: dict[int, dict[str, Any]] = {}
             for name in {member.resume for member in task.members if member.resume}:
-                states |= checkpoint.load_resume(paths.resume_file(folder, name), task.numbers)
+                states |= resume_state.load(paths.resume_file(folder, name), task.numbers)
             ended: set[int] = set()
             for last in cohort.train(task, spec, splits, device=CPU, resume=states):
                 dispatcher.report(last.reports)
@@ -99,7 +99,7 @@ def packed(spec: SweepSpec, splits: Splits, size: int) -> Taken:
             left = [number for number in task.numbers if number not in ended]
             if left and task.until < dispatcher.epochs:
                 file = paths.resume_file(folder, paths.resume_name(task.id))
-                checkpoint.save_resume(file, last.to_plain(left))
+                resume_state.save(file, last.to_plain(left))
             dispatcher.end(task.id)
     return Taken(time.perf_counter() - start_s, epochs)
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.engine.trials import run, settings
 from tuning import paths, storage, unfinished
-from tuning.engine import checkpoint
+from tuning.engine import resume_state
 from tuning.engine.solo import Training
 from tuning.study import Study
 
@@ -29,7 +29,7 @@ def train(study: Study, epochs: int) -> Training:
 
 
 def keep(folder: Path, name: str, training: Training) -> None:
-    checkpoint.save_resume(paths.resume_file(str(folder), name), [{"single": training.to_plain()}])
+    resume_state.save(paths.resume_file(str(folder), name), [{"single": training.to_plain()}])
 
 
 @pytest.mark.parametrize("names", [("cohort-a.pt", "cohort-z.pt"), ("cohort-z.pt", "cohort-a.pt")])

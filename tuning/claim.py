@@ -1,5 +1,6 @@
 """One driver per sweep: an OS lock on the sweep's folder, which the kernel releases at death."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,14 +24,34 @@ def claim(path: Path, sweep: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as file:
         if not _locked(file):
-            raise RequestError(
-                f"The sweep {sweep!r} is running: {_holder(path)} drives it. "
-                "Wait for it, or end that process."
-            )
+            raise _driven(path, sweep)
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         file.flush()
         yield
+
+
+@contextmanager
+def undriven(path: Path, sweep: str) -> Iterator[None]:
+    """Keep drivers away while a sweep is looked at; write nothing.
+
+    Raises:
+        RequestError: when a driver is alive on this sweep.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            fcntl.flock(held.enter_context(open(path, encoding="utf-8")), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _driven(path, sweep) from None
+        except OSError:  # there is no file that a driver could hold
+            pass
+        yield
+
+
+def _driven(path: Path, sweep: str) -> RequestError:
+    return RequestError(
+        f"The sweep {sweep!r} is running: {_holder(path)} drives it. Wait for it, or end that process."
+    )
 
 
 def _opened(path: Path) -> TextIO:

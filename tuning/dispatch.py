@@ -9,7 +9,7 @@ import contextlib
 import math
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -32,7 +32,14 @@ class Recorder(Protocol):
 
 
 class Dispatcher:
-    """Hands out cohorts until the study holds the sweep's total of ended trials."""
+    """Hands out cohorts until the study holds the sweep's total of ended trials.
+
+    Args:
+        folder: path or URI of the sweep's checkpoints and resume states.
+        size: trials of a cohort, at most; may be set while the sweep runs.
+        workers: cohorts at the same time, at most.
+        save_best: writes the best states so far of unfinished trials, from their resume states.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class Dispatcher:
         *,
         size: int = 1,
         workers: int = 1,
+        save_best: Callable[[Collection[int]], None] = lambda numbers: None,
     ) -> None:
         assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
         self.spec = spec
@@ -51,8 +59,8 @@ class Dispatcher:
         self.folder = folder
         self.recorders = tuple(recorders)
         self.size = size
-        """Trials of a cohort, at most; may be set while the sweep runs."""
         self.workers = workers
+        self._save_best = save_best
         self._stopper = halving.Stopper(spec.early_stopping, self.epochs, self.mode, study.values())
         self.stops = self._stopper.rungs
         self.waiting: list[Member] = []
@@ -63,9 +71,9 @@ class Dispatcher:
         self._begun: set[str] = set()
         self.halted: str | None = None
         """Why no further cohort is handed out; None while all is well."""
-        self._ended: dict[int, EpochReport] = {}
-        """Last reports of trials that ended by themselves in a cohort that still runs."""
-        self._failures = 0
+        self._over: set[int] = set()
+        """Trials that ended by themselves, in cohorts that may still run."""
+        self._failed: set[int] = set()
         self._num_ended = study.num_ended()
         self._untold: list[Callable[[], None]] = []
         """What the recorders hear of once it is on the study's disk."""
@@ -81,6 +89,9 @@ class Dispatcher:
         try:
             with self.study.batch():
                 yield
+        except BaseException:  # what the study may not have, nobody hears of: the next driver tells it
+            self._untold.clear()
+            raise
         finally:
             self._depth -= 1
         if not self._depth and self._untold:
@@ -114,7 +125,7 @@ class Dispatcher:
             return None
         if self.again:
             return self._started(self.again.pop())
-        in_flight = sum(len(cohort.members) for cohort in self.running.values()) + len(self.waiting)
+        in_flight = sum(len(self._left(cohort)) for cohort in self.running.values()) + len(self.waiting)
         fresh = self.spec.trials - self._num_ended - in_flight
         members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
         if members:
@@ -148,47 +159,71 @@ class Dispatcher:
         return self.halted is not None or (not left and self._num_ended >= self.spec.trials)
 
     def report(self, reports: Iterable[EpochReport]) -> None:
-        """Take in what a worker reports; what was reported before (a retry repeats it) counts once."""
+        """Take in what a worker reports; what was reported before (a retry repeats it) counts once.
+
+        A trial that ends by itself ends here, not with its cohort: its checkpoint is written, and a death
+        before the cohort's end does not have it trained again.
+        """
         with self._batch():
-            for report in reports:
-                if report.trial in self._ended:
+            for report in map(self._complete, reports):
+                if report.trial in self._over:
                     continue
-                if report.state in (State.DIVERGED, State.FAILED):
-                    self._ended[report.trial] = replace(report, error=report.error or _divergence(report))
                 if report.state is not State.FAILED:
                     self._told(report)
+                if report.state in (State.DIVERGED, State.FAILED):
+                    self._over.add(report.trial)
+                    self._end(report.trial, report.state, report.error or _divergence(report))
 
-    def died(self, cohort_id: str) -> None:
+    def _complete(self, report: EpochReport) -> EpochReport:
+        """Return the report; of a trial without the sweep's metric, that it has failed."""
+        if report.state is State.FAILED or self.metric in report.metrics:
+            return report
+        found = ", ".join(report.metrics) or "none"
+        error = f"epoch {report.epoch} has no metric {self.metric!r}, only: {found}"
+        return replace(report, state=State.FAILED, error=error)
+
+    def _left(self, cohort: Cohort) -> tuple[Member, ...]:
+        return tuple(member for member in cohort.members if member.trial.number not in self._over)
+
+    def died(self, cohort_id: str, reason: str | None = None) -> None:
         """A cohort's worker or node has died: it runs again, then in halves, down to single trials.
 
         So what kills its worker is found, be it one of its trials or the memory that so many take. A
-        single trial runs again a few times, then it has failed; one that hung fails at once.
+        single trial runs again a few times, then it has failed; one whose worker left word why it ended
+        itself, as where it hung, fails at once.
+
+        Args:
+            reason: what Ray knows of the death.
         """
         self._deaths[cohort_id] += 1
         deaths, cohort = self._deaths[cohort_id], self.running[cohort_id]
-        hang = self._hang(cohort_id)
-        if (hang or deaths > 1) and len(cohort.members) > 1:
-            self._split(cohort, deaths=0 if hang else 1)
-        elif hang:
-            self.end(cohort_id, hang)
+        left, cause = self._left(cohort), self._last_words(cohort_id)
+        if not left:
+            self.end(cohort_id)
+        elif (cause or deaths > 1) and len(left) > 1:
+            self._split(cohort, deaths=0 if cause else 1)
+        elif cause:
+            self.end(cohort_id, cause)
         elif deaths > MAX_RETRIES:
-            self.end(cohort_id, f"its worker process or node died {deaths} times")
+            last = f"; the last time: {reason}" if reason else ""
+            self.end(cohort_id, f"its worker process or node died {deaths} times{last}")
         else:
-            self.again.append(self.running.pop(cohort_id))
+            del self.running[cohort_id]
+            self.again.append(replace(cohort, members=left))
 
-    def _hang(self, cohort_id: str) -> str | None:
-        """Return where a cohort hung, if it did not report for too long; None if its worker just died."""
-        file = paths.hang_file(self.folder, cohort_id)
-        if self.spec.trial_timeout is None or not storage.exists(file):
+    def _last_words(self, cohort_id: str) -> str | None:
+        """Return why a worker ended its own process; None if it was ended."""
+        file = paths.last_words_file(self.folder, cohort_id)
+        if not storage.exists(file):
             return None
-        stack = storage.read(file).decode()
+        words = storage.read(file).decode()
         storage.remove(file)
-        return f"It hung here:\n{stack}no report within --trial-timeout {self.spec.trial_timeout:g} s"
+        return words
 
     def out_of_memory(self, cohort_id: str) -> None:
         """A cohort was too large for its device: it runs again in halves, as do all that come."""
         cohort = self.running[cohort_id]
-        self.size = max(1, min(self.size, len(cohort.members) // 2))
+        self.size = max(1, min(self.size, len(self._left(cohort)) // 2))
         self._split(cohort, deaths=0)
 
     def _split(self, cohort: Cohort, *, deaths: int) -> None:
@@ -196,13 +231,7 @@ class Dispatcher:
         del self.running[cohort.id]
         own = paths.resume_name(cohort.id)
         has_own = storage.exists(paths.resume_file(self.folder, own))
-        members = [replace(m, resume=own) if has_own else m for m in cohort.members]
-        ended = [member for member in members if member.trial.number in self._ended]
-        left = [member for member in members if member.trial.number not in self._ended]
-        with self._batch():
-            for member in ended:
-                last = self._ended.pop(member.trial.number)
-                self._end(member.trial.number, last.state, last.error)
+        left = [replace(m, resume=own) if has_own else m for m in self._left(cohort)]
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
                 new = Cohort(id=uuid.uuid4().hex[:12], members=tuple(half), until=cohort.until)
@@ -214,14 +243,13 @@ class Dispatcher:
         """A cohort has ended; `error` says why, if its worker died more often than is retried."""
         cohort = self.running.pop(cohort_id)
         file = paths.resume_name(cohort.id)
-        at_rung = []
+        left, at_rung = self._left(cohort), []
+        if error is not None:
+            self._save_best({member.trial.number for member in left})
         with self._batch():
-            for member in cohort.members:
+            for member in left:
                 number = member.trial.number
-                last = self._ended.pop(number, None)
-                if last is not None:
-                    self._end(number, last.state, last.error)
-                elif error is not None:
+                if error is not None:
                     self._end(number, State.FAILED, error)
                 elif not self.study.has_value(number, cohort.until):
                     self.waiting.append(member)  # stopped on the way: it goes on from its resume state
@@ -258,10 +286,24 @@ class Dispatcher:
         self.study.tell(number, state, cause)
         self._num_ended += 1
         self._untold += [partial(recorder.end, number, state, cause) for recorder in self.recorders]
-        self._failures = self._failures + 1 if state is State.FAILED else 0
-        if self._failures >= self.spec.max_failures and self.halted is None:
-            last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
-            self.halted = f"{self._failures} trials in a row failed, the last with: {last[0]}"
+        if state is State.FAILED:
+            self._failed.add(number)
+            in_a_row = self._in_a_row(number)
+            if in_a_row >= self.spec.max_failures and self.halted is None:
+                last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
+                self.halted = f"{in_a_row} trials in a row failed, the last with: {last[0]}"
+
+    def _in_a_row(self, number: int) -> int:
+        """Return how many trials with successive numbers have failed, this one among them.
+
+        In a row by number, not by time: of a cohort those that fail end first, the others much later.
+        """
+        first = last = number
+        while first - 1 in self._failed:
+            first -= 1
+        while last + 1 in self._failed:
+            last += 1
+        return last - first + 1
 
     def _discard(self, names: set[str | None]) -> None:
         """Remove those of these resume files that no cohort needs any more."""

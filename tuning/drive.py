@@ -1,5 +1,6 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from tuning import (
 from tuning.claim import claim
 from tuning.data import Splits
 from tuning.dispatch import Dispatcher
-from tuning.errors import SweepError
+from tuning.errors import RequestError, SweepError
 from tuning.interrupt import Interrupt
 from tuning.listener import Listener
 from tuning.plan import Plan
@@ -55,8 +56,7 @@ def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
 
 def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     where = planned.paths
-    if planned.spec.tracking_uri:
-        client.check(planned.spec.tracking_uri)
+    _check_tracking(planned)
     nodes = checked_nodes(planned.spec, cluster)
     make_home(where)
     with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
@@ -82,6 +82,19 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
         )
 
 
+def _check_tracking(planned: Plan) -> None:
+    """Refuse a new sweep whose tracking server does not answer; one that has begun goes on without."""
+    uri = planned.spec.tracking_uri
+    if uri is None:
+        return
+    try:
+        client.check(uri)
+    except RequestError:
+        if not planned.paths.spec.exists():
+            raise
+        print(f"MLflow at {uri} does not answer: records wait in {planned.paths.spool}", file=sys.stderr)
+
+
 def _carry_on(
     planned: Plan,
     study: Study,
@@ -95,14 +108,21 @@ def _carry_on(
     folder = planned.paths.storage(spec.storage, str(spec.id))
     uri = spec.tracking_uri or client.default_uri(planned.paths.home)
     tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
-    dispatcher = Dispatcher(spec, study, folder, [tracker, progress], workers=most_workers)
+    dispatcher = Dispatcher(
+        spec,
+        study,
+        folder,
+        [tracker, progress],
+        workers=most_workers,
+        save_best=partial(unfinished.save_best, study, folder, planned.splits),
+    )
 
     def halt() -> None:
         dispatcher.halted = INTERRUPTED
         progress.interrupted()
 
     status, best, test = "FAILED", None, None
-    with Interrupt(halt) as interrupt:
+    with Interrupt(halt, tracker.hurry) as interrupt:
         try:
             attempt = attempts.begin(folder)
             unfinished.save_best(study, folder, planned.splits)
@@ -135,10 +155,14 @@ def _carry_on(
 
 
 def _save(study: Study, dispatcher: Dispatcher, splits: Splits) -> None:
-    """Write what unfinished trials have come to; where the disk is full, their resume states hold it."""
+    """Write what unfinished trials have come to; where the disk is full, their resume states hold it.
+
+    Those of a sweep that was halted stay: the study in memory may know of ends that its file does not.
+    """
     try:
         unfinished.save_best(study, dispatcher.folder, splits)
-        unfinished.clear(study, dispatcher.folder)
+        if dispatcher.halted is None:
+            unfinished.clear(study, dispatcher.folder)
     except OSError as error:
         dispatcher.halted = dispatcher.halted or f"{dispatcher.folder} cannot be written: {error}"
 

@@ -31,7 +31,7 @@ PATIENCE_S = 120.0
 def _armed() -> tuple[str, int, Path]:
     name, _, rest = os.environ.get(VARIABLE, "").partition("@")
     count, _, folder = rest.partition(":")
-    return name, int(count or 0), Path(folder)
+    return name, int(count) if count.isdecimal() else 0, Path(folder)
 
 
 _NAME, _COUNT, _FOLDER = _armed()

@@ -6,12 +6,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_held = 0
+_waits = False
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within, no Ctrl-C cuts anything short: it is heard at the end."""
+    global _held, _waits
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if not _held and _waits:
+        _waits = False
+        raise KeyboardInterrupt
+
+
+def _raise() -> None:
+    """Raise KeyboardInterrupt, at once or when what must not be cut short has ended."""
+    global _waits
+    if _held:
+        _waits = True
+    else:
+        raise KeyboardInterrupt
+
 
 class Interrupt:
-    """Holds SIGINT while it is entered; outside the main thread it does nothing."""
+    """Holds SIGINT while it is entered; outside the main thread it does nothing.
 
-    def __init__(self, on_first: Callable[[], None]) -> None:
-        self._on_first = on_first
+    Args:
+        on_first: called at the first Ctrl-C, from the signal handler.
+        on_more: called at each further one.
+    """
+
+    def __init__(self, on_first: Callable[[], None], on_more: Callable[[], None] = lambda: None) -> None:
+        self._on_first, self._on_more = on_first, on_more
         self._asked = False
         self._may_raise = False
         self._before: signal.Handlers | Callable[..., object] | int | None = None
@@ -43,5 +74,7 @@ class Interrupt:
         if not self._asked:
             self._asked = True
             self._on_first()
-        elif self._may_raise:
-            raise KeyboardInterrupt
+            return
+        self._on_more()
+        if self._may_raise:
+            _raise()

@@ -142,8 +142,9 @@ def resume_name(cohort_id: str) -> str:
     return f"cohort-{cohort_id}.pt"
 
 
-def hang_file(storage: str, cohort_id: str) -> str:
-    return f"{resume_folder(storage)}/hang-{cohort_id}.txt"
+def last_words_file(storage: str, cohort_id: str) -> str:
+    """Return the file in which a worker says why it ends its process, before it does."""
+    return f"{resume_folder(storage)}/last-words-{cohort_id}.txt"
 
 
 def trial_name(number: int) -> str:

@@ -109,7 +109,8 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
             )
         return notation.continued(old, spec)
     begun = {where.claim.name, where.log.name}  # all that a driver leaves which dies at its start
-    if where.folder.is_dir() and {path.name for path in where.folder.iterdir()} - begun:
+    found = {path.name for path in where.folder.iterdir()} if where.folder.is_dir() else set()
+    if any(name not in begun and not storage.ASIDE.fullmatch(name) for name in found):
         raise RequestError(
             f"The folder {where.folder} exists and is no sweep's; choose another --name or --home."
         )

@@ -103,9 +103,12 @@ def _local(path: str) -> Path | None:
 
 
 def _filesystem(uri: str) -> Any:
+    """Return what stands behind a URI; it forgets what it has listed, which others may have changed."""
     import fsspec  # comes with torch; imported late, since a sweep on a disk does not need it
 
     try:
-        return fsspec.core.url_to_fs(uri)[0]
+        found = fsspec.core.url_to_fs(uri)[0]
+        found.invalidate_cache()
+        return found
     except (ImportError, ValueError) as error:
         raise RequestError(f"The storage {uri!r} cannot be opened: {error}") from error

@@ -1,14 +1,12 @@
 """Trials that were begun and have not ended: how far each is trained, and its best state so far."""
 
-import contextlib
 from collections.abc import Collection
 from typing import Any
 
 from tuning import attempts, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint
+from tuning.engine import checkpoint, resume_state
 from tuning.engine.solo import Training
-from tuning.errors import CheckpointError
 from tuning.records import TrialSpec
 from tuning.study import Study
 
@@ -50,8 +48,8 @@ def _furthest(study: Study, folder: str) -> dict[int, tuple[dict[str, Any], str]
     numbers = set(study.unfinished())
     found: dict[int, tuple[dict[str, Any], str]] = {}
     for name in storage.names(paths.resume_folder(folder)) if numbers else []:
-        with contextlib.suppress(CheckpointError):
-            for number, state in checkpoint.load_resume(paths.resume_file(folder, name)).items():
-                if number in numbers and (number not in found or state["epoch"] > found[number][0]["epoch"]):
-                    found[number] = (state, name)
+        states = resume_state.load_if_sound(paths.resume_file(folder, name), numbers, study.spec.id)
+        for number, state in states.items():
+            if number not in found or state["epoch"] > found[number][0]["epoch"]:
+                found[number] = (state, name)
     return found

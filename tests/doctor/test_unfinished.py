@@ -11,7 +11,7 @@ from tests import sweeps
 from tests.doctor.ward import NAME, Patient
 from tests.engine import trials
 from tuning import data
-from tuning.engine import checkpoint
+from tuning.engine import resume_state
 from tuning.study import Study
 
 NEW = 5
@@ -29,7 +29,7 @@ def killed(patient: Patient) -> Patient:
     _, training = trials.run(spec, splits, 2, **trial.hyperparameters)
     study.report(NEW, 1, training.history[0]["val_loss"])
     state = {**training.to_plain(), "trial": NEW}
-    checkpoint.save_resume(str(patient.folder / "resume/cohort-a.pt"), [{"single": state}])
+    resume_state.save(str(patient.folder / "resume/cohort-a.pt"), [{"single": state}])
     return patient
 
 

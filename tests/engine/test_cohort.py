@@ -9,7 +9,7 @@ import torch
 
 from tests.engine.trials import CPU, run, settings
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort
+from tuning.engine import cohort, resume_state
 from tuning.engine.solo import Training
 from tuning.engine.stacked import StackedTraining, members
 from tuning.errors import CheckpointError
@@ -219,8 +219,8 @@ def test_resume_state_of_all_members_is_one_file_from_which_they_go_on(
         numbers = [{key: value for key, value in found.items() if key != "momentum"} for found in numbers]
     file = str(tmp_path / "cohort-a.pt")
     half = train(task(*numbers, until=2), spec, splits)[-1]
-    checkpoint.save_resume(file, half.to_plain([0, 1, 2]))
-    loaded = checkpoint.load_resume(file)
+    resume_state.save(file, half.to_plain([0, 1, 2]))
+    loaded = resume_state.load(file)
     assert sorted(loaded) == [0, 1, 2] and loaded[1]["epoch"] == 2 and len(loaded[1]["history"]) == 2
 
     whole = train(task(*numbers, until=4), spec, splits)
@@ -248,8 +248,8 @@ def test_members_change_between_cohorts_and_engines_from_their_resume_state(tmp_
             piece = Cohort(id=f"{epoch}-{index}", members=members, until=epoch + 1)
             resume = {number: state[number] for number in chosen if number in state}
             last = train(piece, spec, splits, resume)[-1]
-            checkpoint.save_resume(str(tmp_path / "states.pt"), last.to_plain(chosen))
-            found |= checkpoint.load_resume(str(tmp_path / "states.pt"))
+            resume_state.save(str(tmp_path / "states.pt"), last.to_plain(chosen))
+            found |= resume_state.load(str(tmp_path / "states.pt"))
         state = found
     for number in range(3):
         alone = train(replace(given, members=(given.members[number],), until=4), spec, splits)
@@ -262,8 +262,8 @@ def test_members_change_between_cohorts_and_engines_from_their_resume_state(tmp_
 def test_a_resume_file_holds_no_member_that_has_ended(tmp_path: Path) -> None:
     spec, splits = settings("net", epochs=2)
     (first, *_) = cohort.train(task({"lr": 0.1}, {"lr": 0.2}), spec, splits, device=CPU, resume={})
-    checkpoint.save_resume(str(tmp_path / "one.pt"), first.to_plain([1]))
-    loaded = checkpoint.load_resume(str(tmp_path / "one.pt"))
+    resume_state.save(str(tmp_path / "one.pt"), first.to_plain([1]))
+    loaded = resume_state.load(str(tmp_path / "one.pt"))
     assert sorted(loaded) == [1]
     assert torch.equal(loaded[1]["model"]["hidden.weight"], training(first, 1).model["hidden.weight"])
 
@@ -272,4 +272,4 @@ def test_a_resume_file_holds_no_member_that_has_ended(tmp_path: Path) -> None:
 def test_a_torn_resume_file_is_refused_as_such(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "torn.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="torn"):
-        checkpoint.load_resume(str(tmp_path / "torn.pt"))
+        resume_state.load(str(tmp_path / "torn.pt"))

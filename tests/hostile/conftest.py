@@ -10,7 +10,7 @@ from tests.engine import trials
 from tests.hostile.planted import SPEC, SPLITS, Payload, Refused
 from tuning import notation, paths, storage
 from tuning.cli import main
-from tuning.engine import checkpoint
+from tuning.engine import checkpoint, resume_state
 from tuning.records import State
 from tuning.study import Study
 
@@ -26,7 +26,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         study.report(trial.number, 1, training.history[0]["val_loss"])
         checkpoint.save_best(str(folder), training, trial, SPEC, SPLITS)
         state = {**training.to_plain(), "trial": trial.number}
-        checkpoint.save_resume(paths.resume_file(str(folder), "cohort-a.pt"), [{"single": state}])
+        resume_state.save(paths.resume_file(str(folder), "cohort-a.pt"), [{"single": state}])
     study.tell(0, State.COMPLETED)
     return folder
 

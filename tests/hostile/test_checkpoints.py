@@ -18,7 +18,7 @@ import tuning
 from tests.engine import trials
 from tests.hostile.planted import SPEC, SPLITS, Payload, Refused
 from tuning import unfinished
-from tuning.engine import checkpoint
+from tuning.engine import checkpoint, resume_state
 from tuning.records import TrialSpec
 from tuning.study import Study
 
@@ -207,11 +207,17 @@ RESUME: dict[str, Callable[[dict[str, Any], Payload], Any]] = {
         "format": 1,
         "states": [{"single": {**state, "model": {"hidden.weight": payload}}}],
     },
-    "a newer format": lambda state, _: {"format": 99, "states": [{"single": state}]},
+    "an older format": lambda state, _: {"format": 0, "states": [{"single": state}]},
     "no states": lambda *_: {"format": 1},
     "a stack of nothing": lambda *_: {"format": 1, "states": [{"stack": {"layout": 5}}]},
     "a state of nothing": lambda *_: {"format": 1, "states": [{"single": 5}]},
     "epochs that are text": lambda state, _: {"format": 1, "states": [{"single": {**state, "epoch": "9"}}]},
+    "a history of numbers": lambda state, _: {"format": 1, "states": [{"single": {**state, "history": [5]}}]},
+    "a best of nothing": lambda state, _: {"format": 1, "states": [{"single": {**state, "best": {"x": 1}}}]},
+    "metrics that are text": lambda state, _: {
+        "format": 1,
+        "states": [{"single": {**state, "history": [{"val_loss": "low"}]}}],
+    },
 }
 
 
@@ -220,11 +226,37 @@ def test_a_forged_resume_file_is_refused_and_its_trial_begins_again(
     demo: Path, trace: Path, forge: Callable[[dict[str, Any], Payload], Any]
 ) -> None:
     file = demo / "resume/cohort-a.pt"
-    (state,) = checkpoint.load_resume(str(file)).values()
+    (state,) = resume_state.load(str(file)).values()
     file.write_bytes(checkpoint.encode(forge(state, Payload(trace))))
     with pytest.raises(tuning.CheckpointError, match=r"cohort-a\.pt"):
-        checkpoint.load_resume(str(file))
+        resume_state.load(str(file))
     study = Study(SPEC, demo / "study.journal", write=True)
     ((trial, history, found),) = unfinished.taken_up(study, str(demo))
     assert (trial.number, history, found) == (1, [], None)
     assert not trace.exists()
+
+
+def test_keys_that_a_resume_file_should_not_have_are_left_out(demo: Path) -> None:
+    file = demo / "resume/cohort-a.pt"
+    (state,) = resume_state.load(str(file)).values()
+    file.write_bytes(checkpoint.encode({"format": 1, "states": [{"single": {**state, "extra": 1}}]}))
+    assert resume_state.load(str(file))[1].keys() == state.keys()
+
+
+def test_a_resume_file_of_another_sweep_is_not_taken_up(demo: Path) -> None:
+    file = demo / "resume/cohort-a.pt"
+    (state,) = resume_state.load(str(file)).values()
+    resume_state.save(str(file), [{"single": state}], "another")
+    with pytest.raises(tuning.CheckpointError, match=r"of another sweep \(another\)"):
+        resume_state.load(str(file), sweep_id=SPEC.id)
+    assert resume_state.load_if_sound(str(file), sweep_id=SPEC.id) == {}
+
+
+def test_a_resume_file_of_a_newer_program_stops_the_sweep_before_its_epochs_are_lost(demo: Path) -> None:
+    file = demo / "resume/cohort-a.pt"
+    (state,) = resume_state.load(str(file)).values()
+    file.write_bytes(checkpoint.encode({"format": 99, "states": [{"single": state}]}))
+    study = Study(SPEC, demo / "study.journal", write=True)
+    with pytest.raises(tuning.SweepError, match="needs a newer version"):
+        unfinished.taken_up(study, str(demo))
+    assert file.exists()

@@ -86,11 +86,25 @@ def test_a_process_that_hangs_ends(tmp_path: Path, how: str, is_told: bool) -> N
     assert "hang" in (file.read_text() if is_told else done.stderr)
 
 
-def test_a_process_that_gives_signs_of_life_lives_on(tmp_path: Path) -> None:
-    script = (
-        HANG.replace("    hang()", "").replace("with watchdog.watched(0.5, tell):", "").replace("{how}", "")
-    )
-    script += "with watchdog.watched(0.5, tell) as feed:\n for _ in range(10): time.sleep(0.2); feed()\n"
-    script = script.replace("def hang():\n    \n", "") + "time.sleep(1.5)\nprint('alive')\n"
-    command = [sys.executable, "-c", script, str(tmp_path / "stack")]
+LIVES = """
+import sys, time
+from tuning.schedule import watchdog
+def items():
+    for _ in range(4):
+        time.sleep(0.5)
+        yield None
+with watchdog.watched(2.0, print) as dog:
+    for _ in watchdog.each(items(), dog):
+        pass
+    for _ in watchdog.each(iter([1]), dog):
+        time.sleep(3.0)  # it waits for others: no fault of what is watched
+    for _ in watchdog.fed(range(4), dog):
+        time.sleep(0.5)
+time.sleep(2.5)
+print("alive")
+"""
+
+
+def test_a_process_that_gives_signs_of_life_or_waits_for_others_lives_on() -> None:
+    command = [sys.executable, "-c", LIVES]
     assert subprocess.run(command, capture_output=True, text=True, timeout=50).stdout == "alive\n"

@@ -223,6 +223,8 @@ def _read(path: str) -> bytes | None:
         return storage.read(path)
     except FileNotFoundError:
         return None
+    except OSError:  # a folder of that name, a disk that does not give it: as good as torn
+        return b""
 
 
 def _card(raw: bytes | None) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ def parent_texts(sweep: Sweep, held: Inventory) -> list[str]:
     may = _statuses(sweep)
     if run.info.status not in may:
         return [f"the sweep's run in MLflow is {run.info.status}, but should be {' or '.join(may)}"]
+    if "spec.yaml" not in [item.path for item in held.client.list_artifacts(run.info.run_id)]:
+        return ["the sweep's run in MLflow has no spec.yaml, without which its models do not load from there"]
     if other := _other(sweep, run, held):
         return [f"the sweep's run in MLflow does not say of the best trial what the study does: {few(other)}"]
     return []

@@ -1,12 +1,13 @@
 """One visit: look at a sweep, mend what can be mended, look again."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tuning import attempts, ledger, notation, paths, screen, storage
-from tuning.claim import claim
+from tuning.claim import claim, undriven
 from tuning.doctor import checkpoints, journal, leftovers, runs
 from tuning.doctor.difference import Difference
 from tuning.errors import CheckpointError, RequestError, SweepError
@@ -41,8 +42,8 @@ def visit(name: str, home: str | None, *, fix: bool) -> Findings:
     where = SweepPaths(paths.home_folder(home), paths.check_name(name))
     if not os.path.exists(where.spec):
         ledger.open_sweep(name, home)  # says which there are
-    log = where.log if fix else Path(os.devnull)
-    with claim(where.claim, name), screen.everything_to(log):
+    held, log = (claim, where.log) if fix else (undriven, Path(os.devnull))
+    with held(where.claim, name), screen.everything_to(log):
         count, before = _look(where)
         if not fix or not any(found.fixable for found in before):
             return Findings(name, count, before, [])
@@ -110,19 +111,26 @@ def _remains(where: SweepPaths) -> str:
 
 
 def _mend(where: SweepPaths) -> list[Difference]:
-    """Mend what can be; return what stood against it."""
-    try:
-        journal.mend(notation.load(where.spec), where)
+    """Mend what can be, each part whatever becomes of the others; return what stood against it."""
+    trouble: list[Difference] = []
+
+    def attempt(step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (SweepError, RequestError, CheckpointError) as error:
+            trouble.append(Difference(None, f"not all could be mended: {error}", False))
+        except Exception as error:  # of a disk, of the user's data, of whatever stands behind MLflow
+            why = f"{type(error).__name__}: {error}"
+            trouble.append(Difference(None, f"not all could be mended: {why}", False))
+
+    attempt(lambda: journal.mend(notation.load(where.spec), where))
+    if not trouble:
         sweep = _open(where)
-        attempts.begin(sweep.folder)  # workers that a dead driver has left write nothing from here on
-        leftovers.mend(sweep)
-        checkpoints.mend(sweep, _held(sweep))
-        runs.mend(sweep)
-    except (SweepError, RequestError, CheckpointError) as error:
-        return [Difference(None, f"not all could be mended: {error}", False)]
-    except Exception as error:  # of a disk, of the user's data, of whatever stands behind MLflow
-        return [Difference(None, f"not all could be mended: {type(error).__name__}: {error}", False)]
-    return []
+        attempt(lambda: attempts.begin(sweep.folder))  # workers that a dead driver has left write no more
+        attempt(lambda: leftovers.mend(sweep))
+        attempt(lambda: checkpoints.mend(sweep, _held(sweep)))
+        attempt(lambda: runs.mend(sweep))
+    return trouble
 
 
 def _held(sweep: Sweep) -> Inventory | None:

@@ -1,4 +1,4 @@
-"""Checkpoints and resume state: tensors and plain values, loadable without running stored code."""
+"""Checkpoints: tensors and plain values, loadable without running stored code."""
 
 import hashlib
 import io
@@ -7,7 +7,7 @@ import math
 import pickle
 import platform
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any
 
@@ -16,7 +16,6 @@ import torch
 from tuning import paths, storage
 from tuning.data import Splits
 from tuning.engine.solo import Outcome, model_arguments
-from tuning.engine.stacked import members
 from tuning.errors import CheckpointError
 from tuning.records import State, TrialSpec
 from tuning.spec import SweepSpec
@@ -44,16 +43,6 @@ FIELDS: Mapping[str, type | UnionType] = {
     "preprocess": dict,
 }
 """What must stand in a checkpoint, which may come from anywhere."""
-
-RESUME_FIELDS: Mapping[str, type | UnionType] = {
-    "trial": int,
-    "epoch": int,
-    "model": dict,
-    "optimizer": dict,
-    "history": list,
-    "best": dict | NoneType,
-}
-"""The same for a trial's resume state."""
 
 
 def save_best(
@@ -140,30 +129,6 @@ def _state(outcome: Outcome, spec: SweepSpec) -> State:
     return State.COMPLETED if outcome.epoch == spec.epochs else State.INTERRUPTED
 
 
-def save_resume(path: str, states: Iterable[dict[str, Any]], check: storage.Check = lambda: None) -> None:
-    """Write the resume states of a cohort's members (`Epoch.to_plain`) as one file."""
-    storage.write(path, encode({"format": FORMAT, "states": list(states)}), check)
-
-
-def load_resume(path: str, numbers: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
-    """Return the resume state per trial number, as `Training` takes it; of these trials, or of all.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        CheckpointError: when it is torn or of another format.
-    """
-    content = decode(storage.read(path), path)
-    found: list[dict[str, Any]] = []
-    try:
-        for state in content["states"]:
-            found += [state["single"]] if "single" in state else members(state["stack"], numbers)
-    except Exception as error:  # whatever else may stand in a file
-        raise CheckpointError(f"{path} holds no resume state: {type(error).__name__}: {error}") from error
-    for one in found:
-        require(one, RESUME_FIELDS, path)
-    return {one["trial"]: one for one in found if numbers is None or one["trial"] in numbers}
-
-
 def load(path: str) -> dict[str, Any]:
     """Return what a checkpoint file holds, its tensors on the CPU.
 
@@ -239,7 +204,8 @@ def decode(encoded: bytes, path: str) -> dict[str, Any]:
     if not isinstance(found, int) or found != FORMAT:
         raise CheckpointError(
             f"{path} must be of format {FORMAT}, but it is of format {found!r}; a newer one needs a newer "
-            "version of this program."
+            "version of this program.",
+            is_newer=isinstance(found, int) and found > FORMAT,
         )
     assert isinstance(content, dict)
     return content

@@ -18,6 +18,7 @@ from tuning.data import Splits
 from tuning.engine import grouping, solo
 from tuning.engine.solo import Outcome, Training
 from tuning.engine.stacked import StackedTraining
+from tuning.errors import traced
 from tuning.records import Cohort, EpochReport, State, TrialSpec
 from tuning.spec import SweepSpec
 
@@ -83,29 +84,36 @@ def train(
     A member that diverges or raises ends alone; the others go on.
 
     Raises:
-        torch.OutOfMemoryError: when a stack is too large for the device.
+        torch.OutOfMemoryError: when the memory does not suffice, which it may for fewer members; a member
+            that is the only one fails of it.
+        torch.AcceleratorError: when the device is lost to this process.
     """
     trials = {member.trial.number: member.trial for member in cohort.members}
 
     def alone(number: int) -> Part:
         state = resume.get(number)
-        return _Single(trials[number], spec, splits, device=device, resume=state, until=cohort.until)
+        may_be_split = len(trials) > 1
+        return _Single(
+            trials[number], may_be_split, spec, splits, device=device, resume=state, until=cohort.until
+        )
 
     parts, notes = _parts(list(trials.values()), spec, splits, device, resume)
     parts = {number: parts[number] if number in parts else alone(number) for number in trials}
     for epoch in range(_first_epoch(cohort, resume), cohort.until + 1):
         reports: list[EpochReport] = []
         for part in dict.fromkeys(parts.values()):
+            going_on: tuple[int, ...] = ()
             try:
                 reports += part.advance(epoch)
                 notes += part.notes()
             except Exception as error:  # vmap raises at what it cannot carry, a model at anything
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or is_device_lost(error):
                     raise
                 notes.append(one_by_one(error))
-                for number in part.going_on:
-                    parts[number] = alone(number)
-                    reports += parts[number].advance(epoch)
+                going_on = part.going_on
+            for number in going_on:  # here the exception, which held the stack's tensors, is gone
+                parts[number] = alone(number)
+                reports += parts[number].advance(epoch)
         yield Epoch(reports, parts, notes)
         notes = []
         if not any(part.going_on for part in parts.values()):
@@ -115,8 +123,9 @@ def train(
 class _Single:
     """A member that trains by itself; what it raises ends it alone."""
 
-    def __init__(self, trial: TrialSpec, *args: Any, **keys: Any) -> None:
+    def __init__(self, trial: TrialSpec, may_be_split: bool, *args: Any, **keys: Any) -> None:
         self._number = trial.number
+        self._may_be_split = may_be_split
         self._run = solo.train(trial, *args, **keys)
         self._training: Training | None = None
         self._has_ended = False
@@ -131,10 +140,11 @@ class _Single:
         while not self._has_ended and (self._training is None or self._training.epoch < until):
             try:
                 report, self._training = next(self._run)
-            except Exception:  # a user's model or data may raise anything
-                error = traceback.format_exc()
+            except Exception as error:  # a user's model or data may raise anything
+                if is_device_lost(error) or (self._may_be_split and is_out_of_memory(error)):
+                    raise
                 report = EpochReport(
-                    trial=self._number, epoch=until, metrics={}, state=State.FAILED, error=error
+                    trial=self._number, epoch=until, metrics={}, state=State.FAILED, error=traced(error)
                 )
             reports.append(report)
             self._has_ended = report.state is not State.RUNNING
@@ -165,7 +175,7 @@ def _parts(
                 states = {t.number: resume[t.number] for t in together if t.number in resume}
                 stacked = StackedTraining(together, models, spec, splits, device=device, resume=states)
             except Exception as error:  # whatever vmap, or the model under it, finds to object
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or is_device_lost(error):
                     raise
                 notes.append(one_by_one(error))
             else:
@@ -207,6 +217,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a GPU takes no more work from this process, as after an assertion in one of its kernels."""
+    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _first_epoch(cohort: Cohort, resume: Resume) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,12 +33,16 @@ MEMORY_SHARE = 0.8
 
 
 def measure(
-    spec: SweepSpec, splits: Splits, device: torch.device, sizes: Sequence[int], memory_bytes: float
+    spec: SweepSpec,
+    splits: Splits,
+    device: torch.device,
+    sizes: Iterable[int],
+    memory_bytes: float,
 ) -> tuple[list[Measured], str]:
     """Return what was measured, the smallest size first, and why no larger one was tried, if not for speed.
 
     Args:
-        sizes: ascending, from 1.
+        sizes: ascending, from 1; asked for one by one.
         memory_bytes: what one worker may take of the device.
     """
     end_s = math.inf

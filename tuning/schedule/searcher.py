@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError
+from tuning.interrupt import held_back
 from tuning.schedule.gate import Gate
 from tuning.schedule.messages import KEY, Message, decode
 from tuning.schedule.probing import Probe, Probing
@@ -27,6 +28,9 @@ from tuning.spec import SweepSpec
 
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
 logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+
+MAX_REASON = 300
+"""Characters of what Ray says of a death: it goes on to guess."""
 
 Listener = Callable[[Message], None]
 """Told every message of a worker."""
@@ -50,6 +54,8 @@ class CohortSearcher(Searcher):
         self._probing = probing
         self._cohorts: dict[str, str] = {}
         """Cohort id by Tune's trial id."""
+        self.deaths: dict[str, str] = {}
+        """What Ray knows of the death of a worker, by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
         if self.failure is not None or self._dispatcher.is_done:
@@ -98,14 +104,15 @@ class CohortSearcher(Searcher):
             if cohort_id is None:
                 return  # it was too large for the memory, and was taken back
             if error:
-                self._dispatcher.died(cohort_id)
+                self._dispatcher.died(cohort_id, self.deaths.pop(trial_id, None))
             else:
                 self._dispatcher.end(cohort_id)
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
         try:
-            yield
+            with held_back():  # what is told to the study and to MLflow is told whole
+                yield
         except Exception as error:  # Tune would take it for a fault of the trial
             self.failure = self.failure or error
             self._dispatcher.halted = f"{type(error).__name__}: {error}"
@@ -122,11 +129,15 @@ class CohortSearcher(Searcher):
 
 
 class StopWhenHalted(FIFOScheduler):
-    """Ends every cohort at its next report once the dispatcher has halted."""
+    """Ends every cohort at its next report once the dispatcher has halted, and hears why workers died.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    Args:
+        deaths: filled with what Ray knows of each death, by Tune's trial id.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, deaths: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._dispatcher = dispatcher
+        self._dispatcher, self._deaths = dispatcher, deaths
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # as the searcher's
@@ -135,6 +146,21 @@ class StopWhenHalted(FIFOScheduler):
         halted = self._dispatcher.halted is not None
         decision: str = TrialScheduler.STOP if halted else TrialScheduler.CONTINUE
         return decision
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tune tells the searcher next, and not why."""
+        with contextlib.suppress(
+            Exception
+        ):  # its file of the error is gone, say: it is a word to the user only
+            self._deaths[trial.trial_id] = _reason(str(trial.get_error()))
+
+
+def _reason(error: str) -> str:
+    """Return what stands of use in Ray's account of a worker's death, as one line."""
+    detail = error.partition("Worker exit detail: ")[2] or error
+    lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
+    said = lines[0] if "Worker exit detail: " in error else lines[-1]
+    return said[:MAX_REASON]
 
 
 def run(
@@ -182,7 +208,7 @@ def run(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=StopWhenHalted(dispatcher),
+                scheduler=StopWhenHalted(dispatcher, searcher.deaths),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),

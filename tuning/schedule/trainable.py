@@ -3,10 +3,10 @@
 import contextlib
 import gc
 import math
+import os
 import socket
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,12 @@ from ray import tune
 
 from tuning import attempts, faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort
+from tuning.engine import checkpoint, cohort, resume_state
 from tuning.engine.solo import Outcome, Training
-from tuning.errors import CheckpointError, SweepError
+from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
 from tuning.schedule.messages import Message
-from tuning.schedule.watchdog import watched
+from tuning.schedule.watchdog import Watchdog, each, fed, watched
 from tuning.schedule.worker import (
     failed,
     load_splits,
@@ -65,40 +65,45 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
     What is wrong with a model or with data ends trials, what is wrong with storage ends the sweep.
     Memory that does not suffice for a cohort may do for its halves.
     """
-    spec = work.spec
     task = Cohort.from_json(config["cohort"]) if "cohort" in config else None
     out_of_memory = False
     try:
-        device = prepare_process(spec)
+        device = prepare_process(work.spec)
         with _watched(work, task):
-            splits = load_splits(str(spec.data), spec.seed)
+            splits = load_splits(str(work.spec.data), work.spec.seed)
         pass_gate(work.gate, work.workers)
         up_at()
-        if splits.fingerprint != work.fingerprint:
-            raise SweepError(
-                f"Data {spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
-                "fingerprint differs from the driver's: is it drawn without a fixed seed?"
-            )
+        _check_data(splits, work)
         if task is None:
-            with _watched(work, task):
-                found = measure(spec, splits, device, config["sizes"], work.workers)
+            with _watched(work, task) as watchdog:
+                found = measure(work.spec, splits, device, fed(config["sizes"], watchdog), work.workers)
             _send(Message(probe=found))
             wait_for_cohorts(work.gate)
         else:
             _train(task, work, splits, device)
     except SweepError as error:
         _send(Message(fault=str(error)))
-    except Exception as error:  # of a model, of data, of storage: told, so that the worker lives on
+    except Exception as error:  # of a model, of data: told, so that the worker lives on
         out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
-        if task is not None and not out_of_memory:
-            _send(Message(cohort=task.id, reports=_failed(task, traceback.format_exc())))
-        elif task is None:
+        if task is None:
             _send(Message(probe=failed(error)))
+        elif cohort.is_device_lost(error):
+            _leave(work, task, traced(error))
+        elif not out_of_memory:
+            _send(Message(cohort=task.id, reports=_failed(task, traced(error))))
     if out_of_memory:  # here the exception, which held the tensors, is gone
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         _send(Message(out_of_memory=True))
+
+
+def _check_data(splits: Splits, work: Work) -> None:
+    if splits.fingerprint != work.fingerprint:
+        raise SweepError(
+            f"Data {work.spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
+            "fingerprint differs from the driver's: is it drawn without a fixed seed?"
+        )
 
 
 def _failed(task: Cohort, error: str) -> list[EpochReport]:
@@ -108,43 +113,67 @@ def _failed(task: Cohort, error: str) -> list[EpochReport]:
     ]
 
 
+def _leave(work: Work, task: Cohort, words: str) -> None:
+    """End this process, and leave word why: the driver finds which trial of the cohort is the cause."""
+    try:
+        storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
+    finally:
+        os._exit(1)  # not sys.exit: that would wait for threads, one of which may hang
+
+
 def _train(task: Cohort, work: Work, splits: Splits, device: torch.device) -> None:
-    """Train a cohort, saving its state each epoch, and report; at the end save each trial's best."""
-    spec, resume = work.spec, _resume_states(task, work.folder)
-    outbox = _Outbox(task.id, _missed(task, resume))
+    """Train a cohort, saving its state each epoch, and report; save each trial's best when it ends.
+
+    Before the driver hears of an end: what it is told of exists.
+    """
+    spec, states = work.spec, _resume_states(task, work)
+    outbox = _Outbox(task.id, _missed(task, states))
     faults.place("before-first-report")
     saver = _Saver(paths.resume_file(work.folder, paths.resume_name(task.id)), work)
+    trials = {member.trial.number: member.trial for member in task.members}
+
+    def save_best(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            outcome = _outcome(number, last, states)
+            if outcome is not None:
+                with _storing(work.folder):
+                    checkpoint.save_best(work.folder, outcome, trials[number], spec, splits, work.check)
+
     last: cohort.Epoch | None = None
     ended: set[int] = set()
-    with _watched(work, task) as feed:
-        for last in cohort.train(task, spec, splits, device=device, resume=resume):
-            feed()
-            ended |= {report.trial for report in last.reports if report.state is not State.RUNNING}
-            going_on = [number for number in task.numbers if number not in ended]
+    with _watched(work, task) as watchdog:
+        for last in each(cohort.train(task, spec, splits, device=device, resume=states), watchdog):
             epoch = last.reports[-1].epoch
+            new = {report.trial for report in last.reports if report.state is not State.RUNNING}
+            if new:  # told before a resume state without them takes the place of one that has them
+                save_best(new)
+                outbox.put(last, new)
+                outbox.flush()
+            ended |= new
+            going_on = [number for number in task.numbers if number not in ended]
             if going_on and epoch < (spec.epochs or 0):
                 saver.save(last, going_on, at_once=epoch >= task.until)
-            outbox.put(last, hold=epoch >= task.until)
-    for member in task.members:  # before the driver hears of the end: what it is told of exists
-        outcome = _outcome(member.trial.number, last, resume)
-        if outcome is not None:
-            with _storing(work.folder):
-                checkpoint.save_best(work.folder, outcome, member.trial, spec, splits, work.check)
+            outbox.put(last, going_on)
+            if epoch < task.until:
+                outbox.flush_now_and_then()
+    save_best(number for number in task.numbers if number not in ended)
     outbox.flush()
 
 
-def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Callable[[], None]]:
-    """Within, this process ends when it gives no sign of life for the sweep's `trial_timeout`."""
+def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Watchdog | None]:
+    """Within, this process ends when it works longer than the sweep's `trial_timeout` on one thing."""
+    limit = work.spec.trial_timeout
 
     def tell(stack: str) -> None:
         if task is not None:
-            storage.write(paths.hang_file(work.folder, task.id), stack.encode(), work.check)
+            words = f"It hung here:\n{stack}no report within --trial-timeout {limit:g} s"
+            storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
 
-    return watched(work.spec.trial_timeout, tell)
+    return watched(limit, tell)
 
 
 @contextlib.contextmanager
-def _storing(folder: str) -> Iterator[None]:
+def _storing(folder: str, what: str = "written") -> Iterator[None]:
     """Tell what is wrong with the storage from what is wrong with a model: no trial fails for it."""
     try:
         yield
@@ -152,15 +181,15 @@ def _storing(folder: str) -> Iterator[None]:
         raise
     except Exception as error:  # of a disk, or of whatever stands behind a URI
         raise SweepError(
-            f"{folder} cannot be written on {socket.gethostname()}: {type(error).__name__}: {error}"
+            f"{folder} cannot be {what} on {socket.gethostname()}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _outcome(number: int, last: cohort.Epoch | None, resume: dict[int, dict[str, Any]]) -> Outcome | None:
+def _outcome(number: int, last: cohort.Epoch | None, states: dict[int, dict[str, Any]]) -> Outcome | None:
     """Return how far a member has come after the last epoch; if none was left, by the resume file."""
     if last is not None:
         return last.outcome(number)
-    return Training(**resume[number]) if number in resume else None
+    return Training(**states[number]) if number in states else None
 
 
 class _Saver:
@@ -174,7 +203,8 @@ class _Saver:
         start_s = time.monotonic()
         if at_once or start_s >= self._next_s:
             with _storing(self._work.folder):
-                checkpoint.save_resume(self._path, epoch.to_plain(numbers), self._work.check)
+                spec = self._work.spec
+                resume_state.save(self._path, epoch.to_plain(numbers), spec.id, self._work.check)
             end_s = time.monotonic()
             self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
 
@@ -190,13 +220,17 @@ class _Outbox:
         self._stacks: list[list[int]] = []
         self._sent_s = -math.inf
 
-    def put(self, epoch: cohort.Epoch, *, hold: bool) -> None:
-        self._reports += epoch.reports
+    def put(self, epoch: cohort.Epoch, numbers: Collection[int]) -> None:
+        """Take what an epoch has to say of these trials."""
+        self._reports += [report for report in epoch.reports if report.trial in numbers]
         self._notes += epoch.notes
+        epoch.notes = []
         parts = list(epoch.parts.values())
         if parts != self._parts:  # the first epoch, or trials that train alone from now on
             self._parts, self._stacks = parts, epoch.stacks()
-        if not hold and time.monotonic() - self._sent_s > REPORT_INTERVAL_S:
+
+    def flush_now_and_then(self) -> None:
+        if time.monotonic() - self._sent_s > REPORT_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
@@ -210,26 +244,30 @@ def _send(message: Message) -> None:
     tune.report(message.encode(up_at()))
 
 
-def _resume_states(task: Cohort, folder: str) -> dict[int, dict[str, Any]]:
+def _resume_states(task: Cohort, work: Work) -> dict[int, dict[str, Any]]:
     """Return the members' states: the cohort's own file if this is a retry, else where they came from.
 
     A file that is lost or torn costs the epochs in it, not the trial: it is trained again.
+
+    Raises:
+        SweepError: when the storage cannot be read.
     """
     for names in ({paths.resume_name(task.id)}, {member.resume for member in task.members}):
         found: dict[int, dict[str, Any]] = {}
         for name in sorted(filter(None, names)):
-            with contextlib.suppress(FileNotFoundError, CheckpointError):
-                found |= checkpoint.load_resume(paths.resume_file(folder, name), task.numbers)
+            with _storing(work.folder, "read"):
+                file = paths.resume_file(work.folder, name)
+                found |= resume_state.load_if_sound(file, task.numbers, work.spec.id)
         if found:
             return found
     return {}
 
 
-def _missed(task: Cohort, resume: dict[int, dict[str, Any]]) -> list[EpochReport]:
+def _missed(task: Cohort, states: dict[int, dict[str, Any]]) -> list[EpochReport]:
     """Return what an earlier attempt at this cohort trained but may not have reported."""
     return [
         EpochReport(trial=number, epoch=epoch, metrics=metrics)
-        for number, state in resume.items()
+        for number, state in states.items()
         for epoch, metrics in enumerate(state["history"], start=1)
         if epoch > task.epoch
     ]

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,7 @@ from tuning.spec import SweepSpec
 GATE_TIMEOUT_S = 30.0
 
 
-def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: list[int], workers: int) -> str:
+def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: Iterable[int], workers: int) -> str:
     """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
     found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"

@@ -53,7 +53,8 @@ class BatchingBackend(BaseJournalBackend):
         """Append as `JournalFileBackend` does, in two halves: between them a test may kill the driver.
 
         Raises:
-            OSError: when it fails, and ever after: what comes later builds on what was lost.
+            OSError: when it fails, and ever after: what comes later builds on what was lost, and would
+                weld itself to half a line.
         """
         if self._failure is not None:
             raise self._failure
@@ -67,8 +68,8 @@ class BatchingBackend(BaseJournalBackend):
                 file.write(content[len(content) // 2 :])
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            self._failure = error
+        except BaseException as error:
+            self._failure = error if isinstance(error, OSError) else OSError(f"cut short by {error!r}")
             raise
         finally:
             self._lock.release()

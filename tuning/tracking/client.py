@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import notation, paths
-from tuning.errors import RequestError
+from tuning.errors import RequestError, one_line
 from tuning.spec import SweepSpec
 
 
@@ -17,14 +17,20 @@ def default_uri(home: Path) -> str:
 
 
 def check(uri: str) -> None:
-    """Refuse a tracking server that does not answer, before anything is started."""
-    bound_waiting()
-    from mlflow.exceptions import MlflowException
+    """Refuse a tracking server that does not answer, before anything is started.
 
+    A database in a file is not made yet: it is enough that it can be.
+    """
+    bound_waiting()
+    file = uri.removeprefix("sqlite:///")
+    if file != uri:
+        if not Path(file).parent.is_dir():
+            raise RequestError(f"--tracking-uri {uri!r} must lie in a folder that exists.")
+        return
     try:
         connect(uri).search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
+    except Exception as error:  # of MLflow, of a database's driver that is not installed, of a network
+        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)[:300]
         raise RequestError(
             f"The tracking server --tracking-uri {uri!r} must answer, but: {reason}. "
             "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
@@ -100,8 +106,7 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
 
 
 def connect(uri: str) -> Any:
-    """Return MLflow's client; models stored as pickles stay closed."""
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    """Return MLflow's client."""
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

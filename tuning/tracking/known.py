@@ -1,7 +1,8 @@
 """What MLflow holds of a sweep: its experiment, its parent run, and the runs of its trials."""
 
 import logging
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,46 @@ class Known:
 
 
 def read(client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path) -> Known:
-    """Find the sweep's runs; make its experiment and parent run where there are none."""
+    """Find the sweep's runs; make its experiment and parent run where there are none.
+
+    What a server was asked for and answered too late to is there twice: the first one stays, as far as
+    nothing hangs on another.
+    """
     found = Known(_experiment_id(client, experiment, uri, home), "")
+    parents: list[Any] = []
+    children: dict[int, list[Any]] = defaultdict(list)
     for run in find_runs(client, found.experiment_id, str(spec.id)):
-        if run.data.tags.get("tuning.kind") == "sweep":
-            found.parent_id = run.info.run_id
-            continue
         trial = run.data.tags.get("tuning.trial", "")
-        if not trial.isdecimal():
+        if run.data.tags.get("tuning.kind") == "sweep":
+            parents.append(run)
+        elif trial.isdecimal():
+            children[int(trial)].append(run)
+        else:
             logger.warning("run %s bears the sweep's id and names no trial: `tuning doctor`", run.info.run_id)
-            continue
-        number = int(trial)
-        found.run_ids[number] = run.info.run_id
-        if run.info.status in TERMINAL:
+    for number, runs in children.items():
+        kept = _one_of(client, runs, lambda run: run.info.status not in TERMINAL)
+        found.run_ids[number] = kept.info.run_id
+        if kept.info.status in TERMINAL:
             found.ended.add(number)
-    if found.parent_id:
+    if parents:
+        hung = Counter(run.data.tags.get("mlflow.parentRunId") for runs in children.values() for run in runs)
+        found.parent_id = _one_of(client, parents, lambda run: -hung[run.info.run_id]).info.run_id
         client.update_run(found.parent_id, status="RUNNING")
     else:
-        found.parent_id = _make_parent(client, found.experiment_id, spec, home)
+        found.parent_id = _make_parent(client, found.experiment_id, spec)
+    kept = [item.path for item in client.list_artifacts(found.parent_id)]
+    if "spec.yaml" not in kept:  # also where a death came between the two
+        client.log_artifact(found.parent_id, str(paths.SweepPaths(home, str(spec.name)).spec))
     return found
+
+
+def _one_of(client: Any, runs: list[Any], rank: Callable[[Any], int]) -> Any:
+    """Return the run of least rank, of those the first one made; delete the others, as the UI does."""
+    kept, *surplus = sorted(runs, key=lambda run: (rank(run), run.info.start_time, run.info.run_id))
+    for run in surplus:
+        logger.warning("run %s is there once too often, beside %s", run.info.run_id, kept.info.run_id)
+        client.delete_run(run.info.run_id)
+    return kept
 
 
 def logged(client: Any, run_id: str, keys: Iterable[str]) -> set[tuple[str, int]]:
@@ -58,10 +80,9 @@ def sweep_tags(spec: SweepSpec) -> dict[str, str]:
     return {"tuning.sweep": str(spec.name), "tuning.sweep_id": str(spec.id)}
 
 
-def _make_parent(client: Any, experiment_id: str, spec: SweepSpec, home: Path) -> str:
+def _make_parent(client: Any, experiment_id: str, spec: SweepSpec) -> str:
     tags = {**sweep_tags(spec), "tuning.kind": "sweep", "mlflow.note.content": _description(spec)}
     run_id: str = client.create_run(experiment_id, tags=tags, run_name=spec.name).info.run_id
-    client.log_artifact(run_id, str(paths.SweepPaths(home, str(spec.name)).spec))
     return run_id
 
 

@@ -30,6 +30,9 @@ STATUS = {
     State.INTERRUPTED: "SCHEDULED",
 }
 
+FINAL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VALUE")
+"""What MLflow would say for ever, as of a run that was deleted in the UI; all else may pass."""
+
 MAX_METRICS = 1000
 """MLflow's limit for one `log_batch`."""
 
@@ -80,9 +83,8 @@ class ClientStore:
             try:
                 self._write_one(runs, number, pending[number], begun)
             except MlflowException as error:
-                if not 400 <= error.get_http_status_code() < 500:  # type: ignore[no-untyped-call]
+                if error.error_code not in FINAL:
                     raise
-                # It would be refused for ever: a run that was deleted in the UI, say.
                 logger.warning("MLflow refuses the run of trial %d: %s", number, error)
             del pending[number]
 

@@ -28,8 +28,13 @@ logger = logging.getLogger(__name__)
 
 SEND_INTERVAL_S = 2.0
 
-MAX_WRITERS = 3
-"""Processes that write, one after the other died, before it is given up."""
+MAX_DEATHS = 3
+"""Processes that write, one after the other died young, before it is given up."""
+
+YOUNG_S = 60.0
+
+HURRY_S = 3.0
+"""How long MLflow is still waited for after a second Ctrl-C."""
 
 
 class Tracker:
@@ -41,6 +46,8 @@ class Tracker:
         self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
         self._failure: str | None = None
         self._spool = Spool(self._job.spool)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_hurried = False
 
     def restore(self, trials: Iterable[TrialRecord], histories: dict[int, History]) -> None:
         """Name the trials of earlier drivers: what MLflow lacks of them is written.
@@ -68,8 +75,19 @@ class Tracker:
         self._put(number, Run(tags=cause_tags(cause), state=state, cause=cause))
 
     def _put(self, number: int, run: Run) -> None:
-        if self._failure is None:  # else nobody reads it: the next driver will have it written
+        if self._thread.ident is None or self._thread.is_alive():
             self._queue.put((number, run))
+
+    def hurry(self) -> None:
+        """Let MLflow be written within `HURRY_S`: what is not by then waits in the spool."""
+        self._is_hurried = True
+        timer = threading.Timer(HURRY_S, self._stop_writing)
+        timer.daemon = True
+        timer.start()
+
+    def _stop_writing(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
     def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         """Have written what is left, then the parent run ended with `status`.
@@ -81,7 +99,7 @@ class Tracker:
             self.start()
         self._queue.put(writer.Close(status, best, test))
         self._thread.join()
-        if self._failure is not None:
+        if self._failure is not None and not self._is_hurried:
             raise SweepError(
                 f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints are "
                 f"kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
@@ -89,33 +107,47 @@ class Tracker:
             )
 
     def _send_all(self) -> None:
-        """The thread: what comes goes to the spool every few seconds, until `close`, and a process writes it.
+        """The thread: what comes goes to the spool every few seconds, until `close`."""
+        try:
+            close = self._have_written()
+            while close is None:  # nobody writes any more: the next driver will have it written
+                pending, close = self._gather()
+                if pending and not self._spooled(pending):
+                    return
+        except Exception as error:  # here nobody else hears of it
+            logger.exception("what is to be written to MLflow cannot be handed on")
+            self._failure = f"{type(error).__name__}: {error}"
+
+    def _have_written(self) -> writer.Close | None:
+        """Have a process write what is in the spool; return the `Close`, None if it was given up before.
 
         A process that dies is followed by another one, which finds in the spool what was not written.
         """
         close: writer.Close | None = None
-        for _ in range(MAX_WRITERS):
-            process = _start()
-            assert process.stdin is not None and process.stdout is not None
+        deaths = 0
+        while deaths < MAX_DEATHS and not self._is_hurried:
+            start_s = time.monotonic()
             try:
+                self._process = process = _start()
+                assert process.stdin is not None and process.stdout is not None
                 pickle.dump(self._job, process.stdin)
                 while close is None:
                     pending, close = self._gather()
                     if pending and not self._spooled(pending):
-                        return
+                        return close
                     pickle.dump(writer.SPOOLED, process.stdin)
                     process.stdin.flush()
                 pickle.dump(close, process.stdin)
                 process.stdin.flush()
                 self._failure = pickle.load(process.stdout)
-                return
-            except (OSError, EOFError, pickle.UnpicklingError):  # a broken pipe, half an answer
-                logger.warning("the process that writes MLflow has ended, code %s", process.poll())
+                return close
+            except (OSError, EOFError, pickle.UnpicklingError) as error:  # a broken pipe, half an answer
+                logger.warning("the process that writes MLflow has ended: %s", error)
+                deaths = deaths + 1 if time.monotonic() - start_s < YOUNG_S else 1
             finally:
-                process.kill()
-                with contextlib.suppress(OSError):  # what it was not told, because it is gone
-                    process.communicate()
-        self._failure = f"the process that writes it has died {MAX_WRITERS} times"
+                _end(self._process)
+        self._failure = f"the process that writes it has died {deaths} times"
+        return close
 
     def _spooled(self, news: dict[int, Run]) -> bool:
         try:
@@ -140,6 +172,13 @@ class Tracker:
         return pending, None
 
 
+def _end(process: "subprocess.Popen[bytes] | None") -> None:
+    if process is not None:
+        process.kill()
+        with contextlib.suppress(OSError):  # what it was not told, because it is gone
+            process.communicate()
+
+
 def _start() -> "subprocess.Popen[bytes]":
     """Start the process: in a session of its own, so that Ctrl-C reaches the driver alone.
 
@@ -149,6 +188,10 @@ def _start() -> "subprocess.Popen[bytes]":
     environment: dict[str, Any] = {
         **os.environ,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        # A run that is asked for again, because the answer was late, would be made twice: the writer
+        # itself tries again, once it has looked what is there.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
         "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
     }
     return subprocess.Popen(

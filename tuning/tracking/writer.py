@@ -88,6 +88,8 @@ class Writer:
         self._damaged: set[str] = set()
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
+        self._is_uncertain = False
+        """Whether what was asked for may have been done although it was not answered."""
         self._ends: dict[int, State] = {}
         """How trials ended under this driver, which their records in `Job.earlier` do not know."""
 
@@ -117,7 +119,7 @@ class Writer:
                     return
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
                 logger.warning("MLflow cannot be written: %s", error, exc_info=True)
-                self._known = None
+                self._known, self._is_uncertain = None, True
                 if close is not None and (_is_full(error) or time.monotonic() - closed_s > GIVE_UP_S):
                     raise
 
@@ -176,9 +178,14 @@ class Writer:
         from mlflow.entities import Metric, RunTag
 
         runs, best = self._write(), close.best
+        if self._is_uncertain:  # what was made twice is found now
+            job = self._job
+            runs = known.read(self._client, job.spec, job.experiment, job.uri, job.home)
         if best is not None and best.value is not None:
             now_ms = int(time.time() * 1000)
             values = {str(self._job.spec.metric): best.value, **(close.test or {})}
+            there = self._client.get_run(runs.parent_id).data.metrics
+            values = {key: value for key, value in values.items() if there.get(key) != value}
             tags = {
                 "tuning.best_trial": str(best.number),
                 "tuning.best_run_id": runs.run_ids.get(best.number, ""),
