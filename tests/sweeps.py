@@ -79,7 +79,9 @@ def assert_they_agree(result: tuning.SweepResult | ledger.Sweep, ledgers: Ledger
         assert run.data.tags["tuning.state"] == trial.state.value
         assert ledgers.study.trials[number].state.name == OPTUNA_STATE[trial.state.value]
         assert run.data.params == {key: str(value) for key, value in trial.hyperparameters.items()}
-        history = {m.step: m.value for m in ledgers.client.get_metric_history(run.info.run_id, metric)}
+        points = ledgers.client.get_metric_history(run.info.run_id, metric)
+        history = {point.step: point.value for point in points}
+        assert len(history) == len(points), "an epoch is there twice"
         values = ledgers.study.trials[number].intermediate_values
         assert {step: value for step, value in history.items() if step in values} == values == trial.values
         if trial.value is not None:

@@ -15,7 +15,9 @@ NODES = 2
 @dataclass(frozen=True)
 class Nodes:
     address: str
+    gcs: int
     raylets: list[int]
+    """Of the nodes that train."""
 
     def training(self) -> set[int]:
         """Return all processes of a node that trains."""
@@ -58,7 +60,8 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     workers = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
     raylets = [node.all_processes["raylet"][0].process.pid for node in workers]
-    print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
+    (gcs,) = cluster.head_node.all_processes["gcs_server"]
+    print(json.dumps({"address": cluster.address, "gcs": gcs.process.pid, "raylets": raylets}), flush=True)
     sys.stdin.read()
 
 

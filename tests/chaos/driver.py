@@ -15,6 +15,9 @@ from tests.chaos import processes
 from tuning import faults
 
 TRIALS, EPOCHS, BATCHES = 6, 3, 4
+DIVERGES, DIVERGES_AT = 0, 2
+"""A trial that ends by itself while the others of its cohort go on, and its last epoch."""
+
 PATIENCE_S = 150.0
 
 SPEC = {
@@ -24,6 +27,7 @@ SPEC = {
     "epochs": EPOCHS,
     "batch_size": 20,
     "search": {"lr": {"low": 0.01, "high": 0.3, "log": True}, "momentum": {"low": 0.0, "high": 0.9}},
+    "try": [{"lr": 0.1, "momentum": 0.0, "weight_decay": 50.0}],  # it diverges in its second epoch
     "early_stopping": {"kind": "none"},
     "resources": {"cpus": 1, "gpus": 0},
     "max_concurrent": 1,  # so that a sweep repeats

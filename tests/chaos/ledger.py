@@ -6,22 +6,25 @@ from typing import Any
 import pytest
 
 from tests import sweeps
-from tests.chaos.driver import EPOCHS, TRIALS
+from tests.chaos.driver import DIVERGES, DIVERGES_AT, EPOCHS, TRIALS
 from tuning import ledger
+from tuning.records import State
 
 
 def assert_nothing_is_lost(home: Path, tracking_uri: str | None = None) -> None:
-    """Study, MLflow and checkpoints hold each trial once, complete, with each of its epochs once."""
+    """Study, MLflow and checkpoints hold each trial once, ended, with each of its epochs once."""
     ledgers = sweeps.read("chaos", home, tracking_uri)
     found = ledger.open_sweep("chaos", str(home))
     sweeps.assert_they_agree(found, ledgers)
-    assert found.states == {"completed": TRIALS}
+    assert found.states == {"completed": TRIALS - 1, "diverged": 1}
+    assert found.trials[DIVERGES].state is State.DIVERGED
     assert sorted(ledgers.children) == list(range(TRIALS)) == sorted(ledgers.checkpoints)
     assert ledgers.parent.info.status == "FINISHED"
     for number, run in ledgers.children.items():
         for metric in ("train_loss", "val_loss"):
             points = ledgers.client.get_metric_history(run.info.run_id, metric)
-            assert sorted(point.step for point in points) == list(range(1, EPOCHS + 1)), (number, metric)
+            last = DIVERGES_AT if number == DIVERGES else EPOCHS
+            assert sorted(point.step for point in points) == list(range(1, last + 1)), (number, metric)
         content, metrics = sweeps.remeasured(ledgers.checkpoints[number])
         assert metrics["val_loss"] == pytest.approx(content["value"], rel=1e-4)
         assert content["value"] == found.trials[number].value

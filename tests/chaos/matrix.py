@@ -3,7 +3,7 @@
 PLACES = {
     "before-first-report": 1,
     "mid-epoch": 12,
-    "replace-resume": 1,
+    "replace-resume": 2,
     "replace-checkpoints": 3,
     "mlflow-flush": 1,
     "between-study-and-mlflow": 3,
@@ -23,16 +23,23 @@ VICTIMS = ("worker", "only worker", "node", "raylet", "gcs", "driver", "writer",
 """`worker`: one of two. `node`: one of two that train, with all that runs on it. `writer`: the driver's own
 process that writes MLflow; `mlflow server`: the one that `--tracking-uri` names."""
 
+ON_A_CLUSTER = {
+    "driver on a cluster": ("mid-epoch", "replace-resume", "replace-checkpoints"),
+    "gcs of a cluster": ("mid-epoch",),
+}
+"""On a cluster that the driver has not started workers live on without it, and the head without its Ray:
+killed where a worker stands, since elsewhere nothing differs from the driver's own Ray."""
+
 NOBODY_TRAINS = "after the last trial no worker is left: Tune has ended them"
 IMPOSSIBLE = {
     ("worker", "before-end"): NOBODY_TRAINS,
     ("only worker", "before-end"): NOBODY_TRAINS,
     ("node", "before-end"): NOBODY_TRAINS,
     ("writer", "before-first-report"): "it is started at the first report",
-    ("writer", "replace-resume"): "the first state is saved before the first report",
 }
 
 PAIRS = [(victim, place) for victim in VICTIMS for place in PLACES if (victim, place) not in IMPOSSIBLE]
+PAIRS += [(victim, place) for victim, places in ON_A_CLUSTER.items() for place in places]
 
 SAMPLE = {
     ("worker", "mid-epoch", "cohort"),
@@ -43,6 +50,7 @@ SAMPLE = {
     ("driver", "replace-resume", "alone"),
     ("driver", "half-a-journal-line", "cohort"),
     ("driver", "between-study-and-mlflow", "alone"),
+    ("driver on a cluster", "replace-checkpoints", "cohort"),
     ("writer", "mlflow-flush", "cohort"),
     ("mlflow server", "mlflow-flush", "alone"),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos import cluster, driver, ledger, processes, server
 from tests.chaos.driver import Driver
-from tests.chaos.matrix import MODES, PAIRS, PLACES, SAMPLE, SLOW_S
+from tests.chaos.matrix import MODES, ON_A_CLUSTER, PAIRS, PLACES, SAMPLE, SLOW_S
 
 ENDS_WITH_ITS_RAY_S = 120.0
 """How soon a driver ends whose Ray cluster has lost its head."""
@@ -51,11 +51,16 @@ class Scene:
         if victim == "mlflow server":
             self.server = stack.enter_context(server.server(folder / "mlflow"))
             self.options = ["--tracking-uri", self.server.uri]
-        if victim == "node":
+        if victim == "node" or victim in ON_A_CLUSTER:
             stops = folder / f"stops-{place}"
             environment = driver.armed(place, PLACES[place], stops, self.batch_s)
             self.nodes = stack.enter_context(cluster.nodes(environment))
             self.options = ["--address", self.nodes.address]
+
+    def leave_what_died(self) -> None:
+        """Go on elsewhere where the cluster itself has died."""
+        if self.victim == "gcs of a cluster":
+            self.options = []
 
     @contextlib.contextmanager
     def started(self, place: str | None = None) -> Iterator[Driver]:
@@ -69,20 +74,24 @@ class Scene:
         """Kill the victim, and see that it is gone."""
         if self.server is not None:
             self.server.kill()
-        elif self.nodes is not None:
+        elif self.victim == "gcs of a cluster":
+            assert self.nodes is not None
+            processes.kill({self.nodes.gcs})
+        elif self.victim == "node":
+            assert self.nodes is not None
             processes.kill(self.nodes.training())
         elif self.victim in ("worker", "only worker"):
             workers = sweep.find("worker")
             assert len(workers) == (2 if self.victim == "worker" else 1), "as many workers as wanted"
             processes.kill({stopped if stopped in workers else workers[0]})
         else:
-            victims = sweep.find(self.victim)
+            victims = sweep.find(self.victim.removesuffix(" on a cluster"))
             assert victims, f"there is no {self.victim} to kill"
             processes.kill(victims)
 
     @property
     def may_end_the_driver(self) -> bool:
-        return self.victim in ("driver", "raylet", "gcs")
+        return self.victim in ("driver", "raylet", "gcs", *ON_A_CLUSTER)
 
 
 @pytest.mark.parametrize(("victim", "place", "mode"), CASES)
@@ -100,6 +109,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(
             code = first.end()
         if scene.may_end_the_driver and code != 0:  # without its Ray it may just reach the end
             assert time.monotonic() - killed_s < ENDS_WITH_ITS_RAY_S
+            scene.leave_what_died()
             with scene.started() as second:
                 assert second.end() == 0, second.output()
         else:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tuning import paths, storage
+from tuning.errors import CheckpointError
 from tuning.records import State, TrialRecord, TrialSpec
 
 MAX_CAUSE = 500
@@ -42,8 +43,21 @@ def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
     if trial.state.has_ended and storage.exists(card):
         with contextlib.suppress(ValueError, TypeError, KeyError):  # a damaged one: `doctor` tells of it
             found: History = json.loads(storage.read(card))["history"]
+            if any(None in row.values() for row in found):  # JSON has no NaN and no infinity
+                return _exact_history(trial, folder) or found
             return found
     return [{metric: value} for _, value in sorted(trial.values.items())]
+
+
+def _exact_history(trial: TrialRecord, folder: str) -> History | None:
+    """Return the epochs that stand in a trial's checkpoint; None if that cannot be opened."""
+    from tuning.engine import checkpoint  # imports torch, for a few trials that diverged
+
+    try:
+        found: History = checkpoint.load(paths.checkpoint_file(folder, trial.number))["history"]
+        return found
+    except (CheckpointError, KeyError):
+        return None
 
 
 def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int]]) -> Run:
