@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tuning.interrupt import Interrupt
+from tuning.interrupt import Interrupt, held_back
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +53,25 @@ def test_outside_the_main_thread_it_leaves_ctrl_c_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_what_must_not_be_cut_short_ends_before_a_second_ctrl_c_is_heard() -> None:
+    done = []
+    with Interrupt(lambda: None) as interrupt, interrupt.at_once():
+        press()
+        with pytest.raises(KeyboardInterrupt), held_back():
+            with held_back():
+                press()
+                done.append("inner")
+            done.append("outer")
+        with held_back():
+            done.append("heard once")
+    assert done == ["inner", "outer", "heard once"]
+
+
+def test_each_further_one_is_told_also_while_saving() -> None:
+    more = []
+    with Interrupt(lambda: None, lambda: more.append(1)):
+        for _ in range(3):
+            press()
+    assert more == [1, 1]

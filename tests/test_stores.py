@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2
 
 from tuning import paths
 from tuning.records import State, TrialSpec
@@ -157,6 +158,25 @@ def test_a_run_that_was_deleted_holds_up_no_other(written: Written) -> None:
     )
     assert written.facts(1)["status"] == "FINISHED"
     assert written.read(0).info.lifecycle_stage == "deleted" and not written.read(0).data.metrics
+
+
+@pytest.mark.parametrize("code", ["PERMISSION_DENIED", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR"])
+def test_what_a_server_refuses_for_now_is_kept_to_be_written_again(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    written = Written(tables, tmp_path, ClientStore)
+    pending = {0: Run(trial(0), {}, epochs(1.0), State.COMPLETED)}
+    with monkeypatch.context() as server:
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise MlflowException("not now", error_code=getattr(databricks_pb2, code))
+
+        server.setattr(written.client, "log_batch", refuse)
+        with pytest.raises(MlflowException, match="not now"):
+            written.store.write(written.known, pending, set())
+    assert list(pending) == [0]
+    written.store.write(written.known, pending, set())
+    assert not pending and written.facts(0)["status"] == "FINISHED"
 
 
 def test_more_runs_than_fit_in_one_transaction_and_more_points_than_in_one_call(written: Written) -> None:

@@ -503,3 +503,22 @@ def test_a_study_that_is_opened_again_knows_which_trials_run(tmp_path: Path) -> 
     study.ask_many(3)
     study.tell(1, State.FAILED, "it broke")
     assert Study(SPEC, tmp_path / "study.journal", write=True)._history.window() == [0, 2]
+
+
+def test_a_record_that_is_cut_short_is_the_last_one_and_costs_nothing_before_it(
+    journal: Path, opened: Opener, three_trials: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = opened()
+    with monkeypatch.context() as moment:
+
+        def press_ctrl_c(place: str) -> None:
+            if place == "half-a-journal-line":
+                raise KeyboardInterrupt
+
+        moment.setattr("tuning.study.journal.faults.place", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            study.add_seconds(1.0)
+    with pytest.raises(OSError, match="cut short"):
+        study.add_seconds(1.0)
+    assert journal.read_bytes().startswith(three_trials)
+    assert len(opened().trials()) == 3

@@ -79,7 +79,16 @@ class Sweep:
         self.folder, self.loss, self.spec = folder, loss, spec
         self.log = Log()
         self.study = Study(spec, folder / "study.journal", write=True)
-        self.dispatcher = Dispatcher(spec, self.study, str(folder), [self.log], size=size)
+        self.saved: list[set[int]] = []
+        """Trials whose best states were to be saved."""
+        self.dispatcher = Dispatcher(
+            spec,
+            self.study,
+            str(folder),
+            [self.log],
+            size=size,
+            save_best=lambda found: self.saved.append(set(found)),
+        )
         self.dispatcher.resume(self._unfinished())
 
     def _unfinished(self) -> list[tuple[TrialSpec, list[dict[str, float]], str | None]]:

@@ -1,11 +1,12 @@
 """What becomes of trials that go wrong, of cohorts whose worker dies, and of what is told twice."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from tests.dispatch.simulated import Make, all_alike, by_number, changed, epochs_of
-from tuning import paths
+from tuning import paths, storage
 from tuning.dispatch import MAX_RETRIES
 from tuning.records import State
 from tuning.spec import EarlyStopping
@@ -176,6 +177,84 @@ def test_a_trial_that_diverged_before_its_worker_died_is_diverged(make: Make) ->
     sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
     sweep.dispatcher.end(cohort.id, "its worker died")
     assert sweep.log.states == {0: State.DIVERGED, 1: State.FAILED}
+
+
+def test_a_trial_that_goes_wrong_has_ended_before_its_cohort_and_a_death_does_not_bring_it_back(
+    make: Make,
+) -> None:
+    sweep = make(lambda number, _: math.nan if number == 0 else 1.0, changed(trials=3), size=3)
+    cohort = sweep.next()
+    sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
+    assert sweep.states == ["diverged", "running", "running"]
+    sweep.dispatcher.died(cohort.id)
+    assert sweep.next().numbers == (1, 2), "nor does a retry train it again"
+    again = make(lambda *_: 1.0, changed(trials=3), size=3)
+    assert again.next().numbers == (1, 2)
+    again.run()
+    assert again.trials[0].state is State.DIVERGED
+
+
+def test_room_that_an_ended_trial_leaves_in_a_running_cohort_is_given_to_another(make: Make) -> None:
+    sweep = make(lambda number, _: math.nan if number == 0 else 1.0, changed(trials=4), size=2)
+    first = sweep.next()
+    sweep.dispatcher.report(next(epochs_of(first, sweep.loss, sweep.folder, sweep.spec)))
+    assert sweep.next().numbers == (2, 3)
+    assert sweep.dispatcher.next_cohort() is None
+
+
+def test_failures_here_and_there_in_one_cohort_are_not_in_a_row(make: Make) -> None:
+    """They all end before the others, which go on to the end, have been counted."""
+    sweep = make(lambda number, _: State.FAILED if number % 3 == 1 else 1.0, changed(max_failures=2), size=9)
+    sweep.run()
+    assert sweep.dispatcher.halted is None
+    assert sweep.states.count("failed") == 3 and len(sweep.states) == 9
+
+
+def test_a_trial_without_the_sweeps_metric_fails_and_says_so(make: Make) -> None:
+    sweep = make(by_number, changed(trials=2), size=2)
+    cohort = sweep.next()
+    reports = next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec))
+    sweep.dispatcher.report([replace(reports[0], metrics={"train_loss": 1.0}), reports[1]])
+    assert sweep.states == ["failed", "running"]
+    assert sweep.log.ended == [(0, State.FAILED, "epoch 1 has no metric 'val_loss', only: train_loss")]
+
+
+def test_a_trial_whose_worker_leaves_word_why_it_ends_fails_of_that_at_once(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=2), size=2)
+    cohort = sweep.next()
+    words = paths.last_words_file(str(sweep.folder), cohort.id)
+    storage.write(words, b"Traceback ...\nAcceleratorError: CUDA error")
+    sweep.dispatcher.died(cohort.id)
+    assert not storage.exists(words)
+    one = sweep.next()
+    assert len(one.members) == 1, "which of the two it was is found by halving"
+    storage.write(
+        paths.last_words_file(str(sweep.folder), one.id), b"Traceback ...\nAcceleratorError: CUDA error"
+    )
+    sweep.dispatcher.died(one.id)
+    (number,) = one.numbers
+    assert sweep.log.ended == [(number, State.FAILED, "Traceback ...\nAcceleratorError: CUDA error")]
+
+
+def test_what_ray_knows_of_a_death_is_told_and_the_trials_best_state_is_saved_first(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=1))
+    for _ in range(MAX_RETRIES + 1):
+        sweep.dispatcher.died(sweep.next().id, "killed by SIGKILL")
+    assert sweep.saved == [{0}]
+    cause = "its worker process or node died 4 times; the last time: killed by SIGKILL"
+    assert sweep.log.ended == [(0, State.FAILED, cause)]
+
+
+def test_nobody_hears_of_an_end_that_the_study_could_not_write(make: Make) -> None:
+    sweep = make(lambda *_: math.nan, changed(trials=1))
+    cohort = sweep.next()
+    journal = sweep.folder / "study.journal"
+    journal.rename(sweep.folder / "aside")
+    journal.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        sweep.dispatcher.report(next(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec)))
+    sweep.dispatcher.end(cohort.id)
+    assert sweep.log.epochs == [] and sweep.log.ended == []
 
 
 # ---- what is told twice ------------------------------------------------------------------------

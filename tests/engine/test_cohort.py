@@ -273,3 +273,41 @@ def test_a_torn_resume_file_is_refused_as_such(tmp_path: Path, content: bytes) -
     (tmp_path / "torn.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="torn"):
         resume_state.load(str(tmp_path / "torn.pt"))
+
+
+ALONE = (
+    "class Own(torch.nn.Module):\n"
+    "    def __init__(self):\n"
+    "        super().__init__()\n"
+    "        self.out = torch.nn.Linear(1, 1)\n"
+    "    def forward(self, x):\n"
+    "        if self.out(x).sum() > 1e9: x = -x\n"  # so that it cannot be stacked
+    "        if len(x) > 4: raise {error}\n"
+    "        return self.out(x)\n"
+)
+
+
+@pytest.mark.parametrize("error", ["torch.OutOfMemoryError('CUDA out of memory')", "MemoryError()"])
+def test_members_that_train_one_by_one_may_be_too_many_for_the_memory_too(tmp_path: Path, error: str) -> None:
+    spec, splits = own_model(tmp_path, ALONE.replace("{error}", error))
+    with pytest.raises((torch.OutOfMemoryError, MemoryError)):
+        train(task({"lr": 0.1}, {"lr": 0.01}), spec, splits)
+    (epoch,) = train(task({"lr": 0.1}), spec, splits)
+    assert [report.state for report in epoch.reports] == [State.FAILED], "of one alone it is its own fault"
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_a_lost_device_is_no_fault_of_the_member_that_meets_it(tmp_path: Path, trials: int) -> None:
+    error = "torch.AcceleratorError('CUDA error: device-side assert triggered')"
+    spec, splits = own_model(tmp_path, ALONE.replace("{error}", error))
+    with pytest.raises(torch.AcceleratorError):
+        train(task(*[{"lr": 0.1}] * trials), spec, splits)
+
+
+def test_the_last_line_of_a_failure_is_what_it_is_also_of_an_error_of_many_lines(tmp_path: Path) -> None:
+    error = "RuntimeError('shapes differ\\nCompile with MORE=1 to learn more.')"
+    spec, splits = own_model(tmp_path, ALONE.replace("{error}", error))
+    (epoch,) = train(task({"lr": 0.1}), spec, splits)
+    (report,) = epoch.reports
+    assert report.error is not None and "Compile with MORE=1" in report.error
+    assert report.error.splitlines()[-1] == "RuntimeError: shapes differ"
