@@ -7,8 +7,8 @@ PLACES = {
     "replace-checkpoints": 3,
     "mlflow-flush": 1,
     "between-study-and-mlflow": 3,
-    "journal-locked": 6,
-    "half-a-journal-line": 6,
+    "journal-locked": 9,
+    "half-a-journal-line": 9,
     "before-end": 1,
 }
 """How often a process has to come to a place before it stops there, so that there is something to lose."""
