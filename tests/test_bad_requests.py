@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tuning import notation, plan, storage
+from tuning import notation, paths, plan, storage
 from tuning.cli import main
+from tuning.errors import RequestError
 from tuning.spec import SweepSpec
+from tuning.tracking import client
 
 OWN = """
 import torch
@@ -451,3 +453,29 @@ def test_a_total_of_zero_is_refused_by_resume(command: Any, demo: SweepSpec, hom
     done = command("resume", str(demo.name), "--trials", "0")
     assert done.returncode == 2
     assert "`trials` must be a whole number >= 1, but got 0" in done.stderr
+
+
+def test_a_spec_that_a_death_left_half_written_is_no_other_folder(tmp_path: Path) -> None:
+    where = paths.SweepPaths(tmp_path, "net")
+    where.folder.mkdir()
+    (where.folder / ".spec.yaml.0123abcd").write_text("model: n")
+    assert plan.as_it_was(SweepSpec(model="net", name="net"), where).id is None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://nobody@127.0.0.1:9/none",
+        "mysql://none",
+        "nonsense://x",
+        "sqlite:////no/such/folder/x.db",
+    ],
+)
+def test_a_tracking_uri_that_leads_nowhere_is_refused_with_one_message(uri: str) -> None:
+    with pytest.raises(RequestError, match="--tracking-uri"):
+        client.check(uri)
+
+
+def test_a_tracking_database_is_not_made_before_the_sweep_is(tmp_path: Path) -> None:
+    client.check(f"sqlite:///{tmp_path}/mlflow.db")
+    assert not list(tmp_path.iterdir())

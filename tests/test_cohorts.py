@@ -149,6 +149,24 @@ def test_a_single_trial_that_runs_out_of_memory_fails_with_that_cause(
     assert "OutOfMemoryError: CUDA out of memory" in cause
 
 
+def test_a_worker_whose_device_is_lost_leaves_and_its_trial_fails_with_what_it_was(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    forward = (
+        "        if len(x) > 4:\n"
+        "            (self.folder / f'process-{os.getpid()}').touch()\n"
+        "            raise torch.AcceleratorError('CUDA error: device-side assert triggered')\n"
+    )
+    result = tuning.sweep(own(tmp_path, forward, trials=2, cohort=1))
+    assert result.states == {"failed": 2}
+    assert len(list(tmp_path.glob("process-*"))) == 2, "no second trial in a process without its device"
+    ledgers = sweeps.read("own", home)
+    assert {run.data.tags["tuning.cause"] for run in ledgers.children.values()} == {
+        "torch.AcceleratorError: CUDA error: device-side assert triggered"
+    }
+    sweeps.assert_they_agree(result, ledgers)
+
+
 def test_a_cohort_whose_worker_was_killed_comes_to_the_same_values(
     home: Path, ray_cluster: Any, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 PLACES = {
     "before-first-report": 1,
     "mid-epoch": 12,
-    "replace-resume": 2,
+    "replace-resume": 1,
     "replace-checkpoints": 3,
     "mlflow-flush": 1,
     "between-study-and-mlflow": 3,
@@ -12,6 +12,14 @@ PLACES = {
     "before-end": 1,
 }
 """How often a process has to come to a place before it stops there, so that there is something to lose."""
+
+OFTENER = {("writer", "replace-resume"): 2}
+"""Where it has to be oftener for a victim: the process that writes MLflow is started at the first report."""
+
+
+def count(victim: str, place: str) -> int:
+    return OFTENER.get((victim, place), PLACES[place])
+
 
 MODES = {"alone": 1, "cohort": 3}
 """Trials that train together."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import cluster, driver, ledger, processes, server
+from tests.chaos import cluster, driver, ledger, matrix, processes, server
 from tests.chaos.driver import Driver
-from tests.chaos.matrix import MODES, ON_A_CLUSTER, PAIRS, PLACES, SAMPLE, SLOW_S
+from tests.chaos.matrix import MODES, ON_A_CLUSTER, PAIRS, SAMPLE, SLOW_S
 
 ENDS_WITH_ITS_RAY_S = 120.0
 """How soon a driver ends whose Ray cluster has lost its head."""
@@ -53,7 +53,7 @@ class Scene:
             self.options = ["--tracking-uri", self.server.uri]
         if victim == "node" or victim in ON_A_CLUSTER:
             stops = folder / f"stops-{place}"
-            environment = driver.armed(place, PLACES[place], stops, self.batch_s)
+            environment = driver.armed(place, matrix.count(victim, place), stops, self.batch_s)
             self.nodes = stack.enter_context(cluster.nodes(environment))
             self.options = ["--address", self.nodes.address]
 
@@ -65,7 +65,9 @@ class Scene:
     @contextlib.contextmanager
     def started(self, place: str | None = None) -> Iterator[Driver]:
         where: dict[str, Any] = (
-            {"place": place, "count": PLACES[place], "batch_s": self.batch_s} if place else {}
+            {"place": place, "count": matrix.count(self.victim, place), "batch_s": self.batch_s}
+            if place
+            else {}
         )
         with driver.started(self.folder, *self.options, **where, **self.keys) as found:
             yield found

@@ -123,6 +123,10 @@ CURABLE: dict[str, tuple[Damage, str]] = {
         lambda p, n: p.client.delete_run(p.run(n).info.run_id),
         "it has no run in MLflow",
     ),
+    "no spec": (
+        lambda p, n: (p.parent_folder() / "spec.yaml").unlink(),
+        "the sweep's run in MLflow has no spec.yaml",
+    ),
     "two runs": (_second_run, "it has 2 runs in MLflow"),
     "no points": (_of_run("DELETE FROM metrics WHERE run_uuid = ?"), r"lacks points: \w+ at epoch 1"),
     "doubled point": (_doubled, "has doubled points: train_loss at epoch 1"),

@@ -35,3 +35,21 @@ def test_damage_is_said_and_mended_once(name: str, number: int, patient: Patient
     assert again.is_healthy and again.fixed == []
     patient.assert_it_agrees()
     assert [(trial.state, trial.values) for trial in patient.sweep().trials] == values
+
+
+def test_to_look_writes_nothing(patient: Patient) -> None:
+    patient.file(0).write_bytes(b"torn")
+    before = {path: path.stat().st_mtime_ns for path in patient.folder.rglob("*")}
+    assert not patient.visit().is_healthy
+    assert {path: path.stat().st_mtime_ns for path in patient.folder.rglob("*")} == before
+
+
+def test_what_cannot_be_mended_of_the_files_keeps_mlflow_from_nothing(patient: Patient) -> None:
+    patient.file(0).unlink()
+    patient.file(0).mkdir()
+    patient.client.set_tag(patient.run(2).info.run_id, "tuning.state", "failed")
+    assert any("trial 0: its checkpoint is" in str(one) for one in patient.visit().differences)
+    left = patient.visit(fix=True).differences
+    assert any("not all could be mended" in one.text for one in left)
+    assert not any(one.trial == 2 for one in left)
+    assert patient.run(2).data.tags["tuning.state"] != "failed"

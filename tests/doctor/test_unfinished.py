@@ -70,6 +70,16 @@ def test_what_is_torn_everywhere_is_put_away_and_the_trial_begins_again(killed: 
     assert not killed.file(NEW).exists() and not list((killed.folder / "resume").iterdir())
 
 
+def test_a_resume_state_of_a_newer_program_is_said_and_left(killed: Patient) -> None:
+    file = killed.folder / "resume/cohort-a.pt"
+    content = torch.load(file, weights_only=True)
+    torch.save({**content, "format": 99}, file)
+    for found in (killed.visit(), killed.visit(fix=True)):
+        (one,) = [one for one in found.differences if "newer version of this program" in one.text]
+        assert not one.fixable
+    assert file.exists()
+
+
 def test_the_sweep_goes_on_after_the_repair(killed: Patient, ray_cluster: Any) -> None:
     assert killed.visit(fix=True).is_healthy
     run_id = killed.run(NEW).info.run_id

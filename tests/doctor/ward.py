@@ -63,6 +63,10 @@ class Patient:
     def parent(self) -> Any:
         return self._runs("tags.`tuning.kind` = 'sweep'")[0]
 
+    def parent_folder(self) -> Path:
+        """Return where the artifacts of the sweep's own run lie."""
+        return Path(self.parent().info.artifact_uri.removeprefix("file://"))
+
     def _runs(self, wanted: str) -> Any:
         experiment = self.client.get_experiment_by_name("net")
         return self.client.search_runs([experiment.experiment_id], wanted)

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import tuning
 from tests import sweeps
+from tuning.schedule import searcher
 
 MODEL = """
 import os, pathlib, signal, time
@@ -85,3 +88,22 @@ def test_a_cohort_that_kills_every_worker_fails_after_its_retries(
     ledgers = sweeps.read("mortal-99", home)
     sweeps.assert_they_agree(result, ledgers)
     assert "died 4 times" in ledgers.children[0].data.tags["tuning.cause"]
+
+
+AN_EXIT = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: Own\nThe actor is dead because "
+    "its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits "
+    "with a connection error code 2. End of file."
+)
+KILLED_BY_RAY = "ray.exceptions.OutOfMemoryError: Task was killed\n\nMemory on the node was 22GB / 23GB.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AN_EXIT, "Worker unexpectedly exits with a connection error code 2. End of file."),
+        (KILLED_BY_RAY, "Memory on the node was 22GB / 23GB."),
+    ],
+)
+def test_what_ray_knows_of_a_death_is_one_line(error: str, reason: str) -> None:
+    assert searcher._reason(error) == reason
