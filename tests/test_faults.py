@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 import tuning
 from tests import sweeps
 from tuning import plan, run
 from tuning.records import State, TrialRecord
 from tuning.study import Study
+from tuning.study.journal import BatchingBackend
 
 DATA = """
 import torch
@@ -117,6 +119,26 @@ def test_a_study_that_cannot_be_written_ends_the_sweep_and_says_why(
     assert sweeps.read("line", home).parent.info.status == "FAILED"
     again = tuning.sweep(spec(own, "good", trials=8))
     assert [trial.state.has_ended for trial in again.trials] == [True] * 8
+    sweeps.assert_they_agree(again, sweeps.read("line", home))
+
+
+def test_an_end_that_the_disk_did_not_take_costs_no_epoch(
+    own: Path, home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = BatchingBackend._append
+
+    def full_at_the_end(self: BatchingBackend, logs: list[dict[str, Any]]) -> None:
+        if any(log.get("state") == TrialState.COMPLETE for log in logs):
+            self._failure = OSError(28, "No space left on device")
+        append(self, logs)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(BatchingBackend, "_append", full_at_the_end)
+        with pytest.raises(tuning.SweepError, match="No space left on device.*tuning resume line"):
+            tuning.sweep(spec(own, "good", trials=1))
+    assert list((home / "line" / "resume").glob("*.pt")), "its last state is kept"
+    again = tuning.sweep(spec(own, "good", trials=1))
+    assert again.states == {"completed": 1} and not list((home / "line" / "resume").iterdir())
     sweeps.assert_they_agree(again, sweeps.read("line", home))
 
 

@@ -58,6 +58,7 @@ LEVELS = {
     "reuse": 4,
     "run": 4,
     "screen": 4,
+    "places": 4,
     "settle": 4,
     "texts": 4,
 }

@@ -139,11 +139,12 @@ def cluster(options: Namespace) -> Outcome:
         return _check_file(Path(options.file or "cluster.yaml"))
     if options.file is not None:
         raise RequestError("`tuning cluster check` takes a file or --address, not both.")
+    from tuning import places
     from tuning.schedule import connection, survey
 
     with connection.connect(options.address) as held:
         held.nodes()
-        nodes = survey.survey(options.storage or os.environ.get("TUNING_STORAGE"))
+        nodes = survey.survey(options.storage or os.environ.get(places.STORAGE))
     findings = survey.faults(nodes)
     facts = {"address": options.address, "nodes": [node.to_plain() for node in nodes], "findings": findings}
     lines = [f"{node.host:20} cpus={node.cpus:g}, gpus={node.gpus:g}" for node in nodes]
@@ -175,9 +176,10 @@ def _sweep_all(options: Namespace) -> Outcome:
     prefix = options.name or "all"
     wanted = [requested(options, model, f"{prefix}-{model}") for model in catalog.CATALOG]
     if options.dry_run:
+        from tuning import places
         from tuning.schedule import connection
 
-        with connection.connect(options.address):
+        with connection.connect(places.address(options.address)):
             outcomes = [_dry_run(spec) for spec in wanted]
         return (
             {"sweeps": [facts for facts, _, _ in outcomes]},

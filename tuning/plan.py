@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuning import notation, paths, references, resolve, storage
+from tuning import notation, paths, places, references, resolve, storage
 from tuning.data import CATALOG as DATA
 from tuning.data import Splits
 from tuning.engine import batches, solo
@@ -45,8 +45,9 @@ def prepare(spec: SweepSpec) -> Plan:
     data = resolve.data_reference(spec, model)
     _check_tasks(spec.model, data)
     home = paths.home_folder(spec.home)
-    early = replace(spec, name=spec.name or model.name, storage=_storage(spec.storage))
-    where = paths.SweepPaths(home, paths.check_name(str(early.name)))
+    where = paths.SweepPaths(home, paths.check_name(spec.name or model.name))
+    early = places.settled(replace(spec, name=where.name), where)
+    early = replace(early, storage=_storage(early.storage))
     _check_writable(home)
     splits = references.load_data(data, seed=spec.seed)
     complete = as_it_was(resolve.resolve(early, model, splits.task), where)

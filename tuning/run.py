@@ -49,10 +49,11 @@ def sweep(spec: SweepSpec) -> SweepResult:
 
 def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
     """Check every request, then carry out one after the other on one Ray cluster."""
+    from tuning import places
     from tuning.schedule import connection
 
     clock = Clock()
-    with connection.connect(specs_[0].address, uses=len(specs_)) as cluster:
+    with connection.connect(places.address(specs_[0].address), uses=len(specs_)) as cluster:
         from tuning import drive, plan
 
         clock.mark("torch imported")

@@ -92,8 +92,8 @@ def test_a_cohort_that_kills_every_worker_fails_after_its_retries(
 
 AN_EXIT = (
     "The actor died unexpectedly before finishing this task.\n\tclass_name: Own\nThe actor is dead because "
-    "its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits "
-    "with a connection error code 2. End of file."
+    "its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly "
+    "exits with a connection error code 2. End of file."
 )
 KILLED_BY_RAY = "ray.exceptions.OutOfMemoryError: Task was killed\n\nMemory on the node was 22GB / 23GB.\n"
 

@@ -1,0 +1,33 @@
+"""Where a sweep's parts are when the request leaves it open: where it began, or what the environment says.
+
+A cluster's nodes name these places once, for everybody's sweeps (`cluster.yaml`).
+"""
+
+import os
+from dataclasses import replace
+
+from tuning import notation
+from tuning.paths import SweepPaths
+from tuning.spec import SweepSpec
+
+ADDRESS, STORAGE, TRACKING_URI = "RAY_ADDRESS", "TUNING_STORAGE", "TUNING_TRACKING_URI"
+
+
+def address(option: str | None) -> str | None:
+    """Return the Ray cluster's address: as asked, else RAY_ADDRESS, which Ray sets inside its jobs."""
+    return option or os.environ.get(ADDRESS) or None
+
+
+def settled(spec: SweepSpec, where: SweepPaths) -> SweepSpec:
+    """Fill in address, storage and tracking URI; a sweep that exists keeps what it began with."""
+    spec = replace(spec, address=address(spec.address))
+    if where.spec.exists():
+        old = notation.load(where.spec)
+        storage, tracking_uri = old.storage, old.tracking_uri
+    else:
+        storage, tracking_uri = os.environ.get(STORAGE), os.environ.get(TRACKING_URI)
+    return replace(
+        spec,
+        storage=spec.storage or storage or None,
+        tracking_uri=spec.tracking_uri or tracking_uri or None,
+    )
