@@ -134,7 +134,7 @@ def test_an_end_that_the_disk_did_not_take_costs_no_epoch(
 
     with monkeypatch.context() as disk:
         disk.setattr(BatchingBackend, "_append", full_at_the_end)
-        with pytest.raises(tuning.SweepError, match="No space left on device.*tuning resume line"):
+        with pytest.raises(tuning.SweepError, match=r"No space left on device.*tuning resume line"):
             tuning.sweep(spec(own, "good", trials=1))
     assert list((home / "line" / "resume").glob("*.pt")), "its last state is kept"
     again = tuning.sweep(spec(own, "good", trials=1))

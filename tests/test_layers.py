@@ -38,6 +38,7 @@ LEVELS = {
     "engine": 2,
     # one room per big library, and the decisions between them
     "dispatch": 3,
+    "telling": 3,
     "schedule": 3,
     "study": 3,
     "tracking": 3,

@@ -5,30 +5,20 @@ that runs to the next rung. Starting, going on after a rung, and resuming after 
 Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a recorder is told.
 """
 
-import contextlib
 import math
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Protocol
 
-from tuning import faults, halving, packing, paths, storage
+from tuning import halving, packing, paths, storage
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.study import Study
+from tuning.telling import Recorder, Telling
 
 MAX_RETRIES = 3
 """How often a cohort runs again after its worker or node died."""
-
-
-class Recorder(Protocol):
-    """Whoever is told what happens to trials: MLflow, the screen."""
-
-    def begin(self, trial: TrialSpec, cohort: Cohort) -> None: ...
-    def epoch(self, report: EpochReport) -> None: ...
-    def end(self, number: int, state: State, cause: str | None) -> None: ...
 
 
 class Dispatcher:
@@ -57,7 +47,7 @@ class Dispatcher:
         self.epochs, self.metric, self.mode = spec.epochs, spec.metric, spec.mode
         self.study = study
         self.folder = folder
-        self.recorders = tuple(recorders)
+        self._telling = Telling(study, recorders)
         self.size = size
         self.workers = workers
         self._save_best = save_best
@@ -75,30 +65,6 @@ class Dispatcher:
         """Trials that ended by themselves, in cohorts that may still run."""
         self._failed: set[int] = set()
         self._num_ended = study.num_ended()
-        self._untold: list[Callable[[], None]] = []
-        """What the recorders hear of once it is on the study's disk."""
-        self._depth = 0
-
-    @contextlib.contextmanager
-    def _batch(self) -> Iterator[None]:
-        """Within, what is told reaches the study's disk together at the end, and then the recorders.
-
-        The study is the truth: MLflow never knows of an end that a death of the driver undoes.
-        """
-        self._depth += 1
-        try:
-            with self.study.batch():
-                yield
-        except BaseException:  # what the study may not have, nobody hears of: the next driver tells it
-            self._untold.clear()
-            raise
-        finally:
-            self._depth -= 1
-        if not self._depth and self._untold:
-            untold, self._untold = self._untold, []
-            faults.place("between-study-and-mlflow")
-            for tell in untold:
-                tell()
 
     def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
@@ -106,7 +72,7 @@ class Dispatcher:
         Epochs that were trained but not yet told are told now, and a trial that had come to a rung
         without a decision is decided upon. Resume files that a death left behind are removed.
         """
-        with self._batch():
+        with self._telling.batch():
             for trial, history, file in trials:
                 for epoch, metrics in enumerate(history, start=1):
                     self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
@@ -146,8 +112,7 @@ class Dispatcher:
         if cohort.id not in self._begun:
             self._begun.add(cohort.id)
             for member in cohort.members:
-                for recorder in self.recorders:
-                    recorder.begin(member.trial, cohort)
+                self._telling.begin(member.trial, cohort)
         return cohort
 
     @property
@@ -164,7 +129,7 @@ class Dispatcher:
         A trial that ends by itself ends here, not with its cohort: its checkpoint is written, and a death
         before the cohort's end does not have it trained again.
         """
-        with self._batch():
+        with self._telling.batch():
             for report in map(self._complete, reports):
                 if report.trial in self._over:
                     continue
@@ -246,7 +211,7 @@ class Dispatcher:
         left, at_rung = self._left(cohort), []
         if error is not None:
             self._save_best({member.trial.number for member in left})
-        with self._batch():
+        with self._telling.batch():
             for member in left:
                 number = member.trial.number
                 if error is not None:
@@ -267,7 +232,7 @@ class Dispatcher:
             if not self.study.report(report.trial, report.epoch, value):
                 return
             self._stopper.told(report.trial, report.epoch, value)
-        self._untold += [partial(recorder.epoch, report) for recorder in self.recorders]
+        self._telling.epoch(report)
 
     def _at_rung(self, members: Sequence[Member]) -> None:
         """Decide upon members that have come to the same rung, those that were let go on before excepted."""
@@ -285,7 +250,7 @@ class Dispatcher:
     def _end(self, number: int, state: State, cause: str | None = None) -> None:
         self.study.tell(number, state, cause)
         self._num_ended += 1
-        self._untold += [partial(recorder.end, number, state, cause) for recorder in self.recorders]
+        self._telling.end(number, state, cause)
         if state is State.FAILED:
             self._failed.add(number)
             in_a_row = self._in_a_row(number)

@@ -143,7 +143,7 @@ def _carry_on(
             progress.phase("saving")
             _save(study, dispatcher, planned.splits)
             for number in study.unfinished():
-                for recorder in dispatcher.recorders:
+                for recorder in (tracker, progress):
                     recorder.end(number, State.INTERRUPTED, None)
             best = records.best_trial(study.trials(), study.mode)
             test = _measure_best(planned, study, folder, best)

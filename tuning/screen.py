@@ -64,7 +64,7 @@ class _Forgiving(io.FileIO):
 
 
 class Progress:
-    """A `dispatch.Recorder` that shows where the sweep stands: live on a terminal, else in lines."""
+    """A `telling.Recorder` that shows where the sweep stands: live on a terminal, else in lines."""
 
     def __init__(self, spec: SweepSpec, screen: TextIO, trials: Sequence[TrialRecord]) -> None:
         self._spec = spec

@@ -33,12 +33,12 @@ MAX_DEATHS = 3
 
 YOUNG_S = 60.0
 
-HURRY_S = 3.0
+HURRY_S = 5.0
 """How long MLflow is still waited for after a second Ctrl-C."""
 
 
 class Tracker:
-    """A `dispatch.Recorder` that has MLflow written; `start` it, and `close` it at the end."""
+    """A `telling.Recorder` that has MLflow written; `start` it, and `close` it at the end."""
 
     def __init__(self, spec: SweepSpec, experiment: str, uri: str, home: Path, folder: str) -> None:
         self._job = writer.Job(spec, experiment, uri, home, folder)
