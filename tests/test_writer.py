@@ -372,3 +372,23 @@ def test_a_database_that_another_process_holds_is_waited_for(job: Job) -> None:
     release.join()
     held.close()
     assert runs(job)["trial-00000"].info.status == "FINISHED"
+
+
+def test_epochs_that_are_trained_again_are_in_a_servers_run_once(job: Job, mlflow_server: str) -> None:
+    job = replace(job, uri=mlflow_server, experiment="again", spec=replace(SPEC, id=str(uuid.uuid4())))
+    spooled(job, {0: began(0)})
+    Writer(job).run(news(Close("KILLED", None, None)))
+    job.earlier[0] = (
+        TrialRecord(number=0, state=State.RUNNING, hyperparameters={"lr": 0.1}, values={1: 0.5, 2: 0.25}),
+        [],
+    )
+    both = {(key, step): (0.25, 9000) for key in ("train_loss", "val_loss") for step in (1, 2)}
+    spooled(job, {0: Run(metrics=both)})
+    Writer(job).run(news(CLOSE))
+    client = sweeps.MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("again")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`tuning.trial` = '0'")
+    for key in ("train_loss", "val_loss"):
+        points = client.get_metric_history(run.info.run_id, key)
+        assert sorted(point.step for point in points) == [1, 2], key

@@ -65,6 +65,8 @@ class Dispatcher:
         """Trials that ended by themselves, in cohorts that may still run."""
         self._failed: set[int] = set()
         self._num_ended = study.num_ended()
+        self._heard: dict[int, int] = {}
+        """Last epoch that the recorders were told of, by trial."""
 
     def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
@@ -75,6 +77,9 @@ class Dispatcher:
         with self._telling.batch():
             for trial, history, file in trials:
                 for epoch, metrics in enumerate(history, start=1):
+                    if self.study.has_value(trial.number, epoch):
+                        self._heard[trial.number] = epoch  # of these MLflow is told by whoever restores it
+                        continue
                     self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
                 member = Member(trial=trial, epoch=len(history), resume=file)
                 if member.epoch in self.stops:
@@ -227,11 +232,21 @@ class Dispatcher:
             self._discard({file, *(member.resume for member in cohort.members)})
 
     def _told(self, report: EpochReport) -> None:
+        """Tell of an epoch, once each: the study, and the recorders.
+
+        What the study knows from an earlier driver, which may have died before MLflow heard of it, is
+        trained again where no resume state holds it, and told with the study's value.
+        """
+        if report.epoch <= self._heard.get(report.trial, 0):
+            return
+        self._heard[report.trial] = report.epoch
         if report.state is State.RUNNING:
             value = report.metrics[self.metric]
-            if not self.study.report(report.trial, report.epoch, value):
-                return
-            self._stopper.told(report.trial, report.epoch, value)
+            if self.study.report(report.trial, report.epoch, value):
+                self._stopper.told(report.trial, report.epoch, value)
+            else:
+                known = self.study.value(report.trial, report.epoch)
+                report = replace(report, metrics={**report.metrics, self.metric: known})
         self._telling.epoch(report)
 
     def _at_rung(self, members: Sequence[Member]) -> None:

@@ -1,9 +1,11 @@
 """What a new driver takes up, and which resume files it keeps."""
 
+from itertools import islice
+
 import pytest
 
 from tests.dispatch.simulated import Log, Make, all_alike, by_number, by_number_reversed, changed, epochs_of
-from tuning import paths
+from tuning import paths, storage
 from tuning.records import State
 from tuning.spec import EarlyStopping
 
@@ -159,3 +161,20 @@ def test_a_sweep_that_was_interrupted_leaves_no_file_either_once_it_is_done(make
     sweep.run()
     assert sweep.states == ["completed"]
     assert sweep.resume_files() == []
+
+
+def test_epochs_that_only_the_study_has_are_told_to_the_recorders_when_they_are_trained_again(
+    make: Make,
+) -> None:
+    """The driver died between the two, and the resume state is of an earlier epoch, or there is none."""
+    spec = changed(trials=1, early_stopping=EarlyStopping(kind="none"))
+    first = make(lambda number, epoch: 1.0 / epoch, spec)
+    cohort = first.next()
+    for reports in islice(epochs_of(cohort, first.loss, first.folder, first.spec), 3):
+        first.dispatcher.report(reports)
+    for name in first.resume_files():
+        storage.remove(paths.resume_file(str(first.folder), name))
+    second = make(lambda number, epoch: 2.0 / epoch, spec)
+    second.run()
+    assert second.log.epochs == [(0, epoch) for epoch in range(1, second.spec.epochs + 1)]
+    assert second.trials[0].values[3] == 1.0 / 3, "and keep the value that they were decided upon with"

@@ -146,6 +146,10 @@ class Study:
     def has_value(self, number: int, epoch: int) -> bool:
         return epoch <= self._epochs.get(number, 0)
 
+    def value(self, number: int, epoch: int) -> float:
+        """Return a trial's metric of an epoch that was reported."""
+        return self._frozen(number).intermediate_values[epoch]
+
     def rung(self, number: int) -> int:
         """Return the last rung from which the trial was let go on, 0 if none."""
         return int(self._frozen(number).user_attrs.get("rung", 0))

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,9 @@ def _one_of(client: Any, runs: list[Any], rank: Callable[[Any], int]) -> Any:
     return kept
 
 
-def logged(client: Any, run_id: str, keys: Iterable[str]) -> set[tuple[str, int]]:
+def logged(client: Any, run_id: str) -> set[tuple[str, int]]:
     """Return which (metric, step) a run has already."""
+    keys = client.get_run(run_id).data.metrics
     return {(key, point.step) for key in keys for point in client.get_metric_history(run_id, key)}
 
 

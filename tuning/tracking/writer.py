@@ -88,6 +88,8 @@ class Writer:
         self._damaged: set[str] = set()
         self._begun: set[int] = set()
         """Trials whose run is RUNNING and has its params."""
+        self._has: dict[int, set[tuple[str, int]]] = {}
+        """Points that runs of earlier drivers' trials have: what was trained again is told again."""
         self._is_uncertain = False
         """Whether what was asked for may have been done although it was not answered."""
         self._ends: dict[int, State] = {}
@@ -143,7 +145,13 @@ class Writer:
     def _write(self) -> Known:
         runs = self._open()
         assert self._store is not None
+        told = {number: set(run.metrics) for number, run in self._pending.items() if number in self._has}
+        for number in told:
+            pending = self._pending[number]
+            pending.metrics = {k: v for k, v in pending.metrics.items() if k not in self._has[number]}
         self._store.write(runs, self._pending, self._begun)
+        for number, points in told.items():
+            self._has[number] |= points
         self._spool.remove(self._taken)
         self._taken.clear()
         return runs
@@ -164,8 +172,8 @@ class Writer:
                 continue
             history = history or ended_history(trial, job.folder, str(job.spec.metric))
             run_id = found.run_ids.get(number)
-            keys = {key for row in history for key in row}
-            missing = lacking(trial, history, known.logged(self._client, run_id, keys) if run_id else set())
+            self._has[number] = known.logged(self._client, run_id) if run_id else set()
+            missing = lacking(trial, history, self._has[number])
             missing.state = missing.state or self._ends.get(number)
             missing.add(self._pending.get(number, Run()))
             if trial.state.has_ended:  # whatever else the spool has kept of it
