@@ -75,3 +75,13 @@ def test_each_further_one_is_told_also_while_saving() -> None:
         for _ in range(3):
             press()
     assert more == [1, 1]
+
+
+def test_one_that_was_held_back_to_an_error_is_not_heard_by_whoever_comes_next() -> None:
+    with Interrupt(lambda: None) as interrupt, interrupt.at_once():
+        press()
+        with pytest.raises(ValueError, match="an error"), held_back():
+            press()
+            raise ValueError("an error")
+    with held_back():
+        pass

@@ -146,7 +146,7 @@ def cluster(options: Namespace) -> Outcome:
         held.nodes()
         nodes = survey.survey(options.storage or os.environ.get(places.STORAGE))
     findings = survey.faults(nodes)
-    facts = {"address": options.address, "nodes": [node.to_plain() for node in nodes], "findings": findings}
+    facts = {"address": options.address, "nodes": [asdict(node) for node in nodes], "findings": findings}
     lines = [f"{node.host:20} cpus={node.cpus:g}, gpus={node.gpus:g}" for node in nodes]
     return facts, "\n".join([*lines, *findings]), 1 if findings else 0
 

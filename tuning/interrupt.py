@@ -67,6 +67,8 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
+        global _waits
+        _waits = False  # what was held back to the end of an error is not for whoever comes next
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 

@@ -9,7 +9,6 @@ import logging
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tuning.errors import RequestError
 from tuning.naming import unknown
-from tuning.schedule import connection  # noqa: F401  (sets what Ray reads when it is imported)
+from tuning.schedule.survey import version_here
 
 logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)
 
@@ -176,7 +175,7 @@ def _versions(config: Mapping[str, Any]) -> Iterator[str]:
     for arguments in INSTALL.findall(commands):
         for requirement in _requirements(arguments):
             pins = [one.version for one in requirement.specifier if one.operator == "=="]
-            here = _version_here(requirement.name)
+            here = version_here(requirement.name)
             if not pins:
                 pin = f"; here it is {here}" if here else ""
                 yield f"pip install {requirement}: pin its version (==){pin}."
@@ -195,13 +194,6 @@ def _requirements(arguments: str) -> Iterator[Requirement]:
                 yield Requirement(word)
             except InvalidRequirement:
                 continue
-
-
-def _version_here(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _token(config: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -12,7 +12,6 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import storage
-from tuning.errors import RequestError
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy")
 TIMEOUT_S = 60.0
@@ -31,21 +30,19 @@ class Found:
     error: str | None = None
     """Why it told nothing."""
 
-    def to_plain(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def versions() -> dict[str, str]:
     """Return the versions that must be the same on all nodes, without importing anything large."""
-    found = {name: metadata.version(name) for name in PACKAGES if _is_installed(name)}
+    found = {name: version for name in PACKAGES if (version := version_here(name)) is not None}
     return {"python": platform.python_version(), **found}
 
 
-def _is_installed(name: str) -> bool:
+def version_here(package: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
     try:
-        return bool(metadata.version(name))
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
+        return None
 
 
 def survey(place: str | None = None) -> list[Found]:
@@ -104,14 +101,3 @@ def faults(found: Sequence[Found]) -> list[str]:
         if node.sees_storage is False:
             told.append(f"{node.host} does not see the storage, which must be shared by all nodes.")
     return told
-
-
-def require_same_versions() -> None:
-    """Refuse a cluster whose nodes have other versions than this process.
-
-    Raises:
-        RequestError: naming both versions.
-    """
-    wrong = faults(survey())
-    if wrong:
-        raise RequestError(" ".join(wrong) + " See `tuning cluster check --address ...`.")

@@ -116,9 +116,13 @@ def _failed(task: Cohort, error: str) -> list[EpochReport]:
 def _leave(work: Work, task: Cohort, words: str) -> None:
     """End this process, and leave word why: the driver finds which trial of the cohort is the cause."""
     try:
-        storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
+        _say_last(work, task, words)
     finally:
         os._exit(1)  # not sys.exit: that would wait for threads, one of which may hang
+
+
+def _say_last(work: Work, task: Cohort, words: str) -> None:
+    storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
 
 
 def _train(task: Cohort, work: Work, splits: Splits, device: torch.device) -> None:
@@ -166,8 +170,7 @@ def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Watchdog
 
     def tell(stack: str) -> None:
         if task is not None:
-            words = f"It hung here:\n{stack}no report within --trial-timeout {limit:g} s"
-            storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
+            _say_last(work, task, f"It hung here:\n{stack}no report within --trial-timeout {limit:g} s")
 
     return watched(limit, tell)
 
@@ -224,7 +227,7 @@ class _Outbox:
         """Take what an epoch has to say of these trials."""
         self._reports += [report for report in epoch.reports if report.trial in numbers]
         self._notes += epoch.notes
-        epoch.notes = []
+        epoch.notes = []  # an epoch in which members end is put twice
         parts = list(epoch.parts.values())
         if parts != self._parts:  # the first epoch, or trials that train alone from now on
             self._parts, self._stacks = parts, epoch.stacks()

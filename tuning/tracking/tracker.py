@@ -86,8 +86,9 @@ class Tracker:
         timer.start()
 
     def _stop_writing(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
         """Have written what is left, then the parent run ended with `status`.
@@ -146,6 +147,7 @@ class Tracker:
                 deaths = deaths + 1 if time.monotonic() - start_s < YOUNG_S else 1
             finally:
                 _end(self._process)
+                self._process = None
         self._failure = f"the process that writes it has died {deaths} times"
         return close
 
