@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from benchmarks.findings import Check
+from tuning.paths import REPORT
 
-OF_A_SWEEP = ("spec.yaml", "study.journal", "cohort.json", "driver.lock", "attempt", "sweep.log")
+OF_A_SWEEP = ("spec.yaml", "study.journal", "cohort.json", "driver.lock", "attempt", "sweep.log", REPORT)
 OF_A_HOME = ("mlflow.db",)
 
 
@@ -75,6 +76,7 @@ def strays(found: Sequence[Holdings]) -> list[str]:
     belonging = set(OF_A_HOME)
     for one in found:
         belonging |= one.needed() | {f"{one.name}/{file}" for file in OF_A_SWEEP}
+        belonging |= {f"{folder}/{REPORT}" for folder in one.parent_artifacts}
     return sorted(found[0].files - belonging)
 
 

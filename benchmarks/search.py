@@ -168,7 +168,7 @@ def _in_cohorts(spec: Any, splits: Any, way: Way) -> Iterator[float]:
                 waiting.append(study.ask_many(min(way.size, left)))
                 left -= len(waiting[-1])
             together = waiting.popleft()
-            values = _train_together(together, spec, splits)
+            values = train_together(together, spec, splits)
             with study.batch():
                 for trial in together:
                     state = State.COMPLETED if trial.number in values else State.DIVERGED
@@ -178,7 +178,7 @@ def _in_cohorts(spec: Any, splits: Any, way: Way) -> Iterator[float]:
             yield from (values.get(trial.number, _WORST[spec.mode]) for trial in together)
 
 
-def _train_together(trials: list[Any], spec: Any, splits: Any) -> dict[int, float]:
+def train_together(trials: list[Any], spec: Any, splits: Any) -> dict[int, float]:
     """Return the best value of each trial that does not diverge."""
     from tuning.engine import cohort
     from tuning.records import Cohort, Member, State

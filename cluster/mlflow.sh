@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The cluster's MLflow server, on the head's loopback address: `mlflow.sh start` replaces the one that runs,
-# and one that dies comes back. Records go to a database on the head's disk (or to MLFLOW_BACKEND_STORE_URI,
+# one that dies comes back, `mlflow.sh stop` ends it. Records go to a database on the head's disk (or to MLFLOW_BACKEND_STORE_URI,
 # as postgresql://...), artifacts through the server to the shared storage.
 set -euo pipefail
 : "${TUNING_HOME:?}" "${TUNING_STORAGE:?}"
@@ -8,22 +8,31 @@ log=$TUNING_HOME/mlflow-server.log
 group=$TUNING_HOME/mlflow-server.pid
 
 serve() {
-    export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false
+    export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
     while true; do
-        mlflow server --host 127.0.0.1 --port 5000 --workers 2 \
+        mlflow server --app-name tuning --host 127.0.0.1 --port 5000 --workers 2 \
             --backend-store-uri "${MLFLOW_BACKEND_STORE_URI:-sqlite:///$TUNING_HOME/mlflow-server.db}" \
             --artifacts-destination "${TUNING_STORAGE%/}/mlflow" || true
         sleep 1
     done
 }
 
+stop() {
+    # Only if that process is still this script's: after a reboot the number may be another's.
+    if [ -e "$group" ] && grep -q mlflow.sh "/proc/$(cat "$group")/cmdline" 2>/dev/null; then
+        kill -- "-$(cat "$group")" || true
+    fi
+    rm -f "$group"
+}
+
 case ${1:-} in
 start)
     mkdir -p "$TUNING_HOME"
-    [ -e "$group" ] && kill -- "-$(cat "$group")" 2>/dev/null || true
+    stop
     setsid nohup "$0" serve >>"$log" 2>&1 </dev/null &
     echo $! >"$group"
     ;;
+stop) stop ;;
 serve) serve ;;
-*) echo "usage: $0 start" >&2 && exit 2 ;;
+*) echo "usage: $0 start|stop" >&2 && exit 2 ;;
 esac

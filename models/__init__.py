@@ -28,6 +28,8 @@ class Card:
     """Name of the default data set."""
     summary: str
     """One line for the list of models."""
+    source: str
+    """What the document of these models says of it: section, and how it is trained there."""
     epochs: int
     """Epochs of a default sweep's trial."""
     batch_size: int
@@ -55,6 +57,10 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="noisy_square",
         summary="one hidden layer, as a class",
+        source=(
+            "“Building a network”: a class with a hidden layer, ReLU and a linear output; trained for 100"
+            " steps by SGD, learning rate 0.2, on the mean squared error"
+        ),
         epochs=60,
         batch_size=64,
         search=_search(1e-3, 0.3),
@@ -65,6 +71,7 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="noisy_square",
         summary="one hidden layer, built quickly as a Sequential",
+        source="“Quick building”: the same network, 1 - 10 - 1, as `torch.nn.Sequential`",
         epochs=60,
         batch_size=64,
         search=_search(1e-3, 0.3),
@@ -75,6 +82,10 @@ CATALOG: dict[str, Card] = {
         task="classification",
         data="mnist5k",
         summary="two convolutions and a linear layer, for images",
+        source=(
+            "“Convolutional networks”: twice convolution (5 x 5, padding 2), ReLU and max pooling, 16 and"
+            " 32 filters, then one linear layer to 10 classes"
+        ),
         epochs=5,
         batch_size=64,
         search=_search(1e-4, 0.3),
@@ -85,6 +96,10 @@ CATALOG: dict[str, Card] = {
         task="classification",
         data="mnist5k",
         summary="an LSTM that reads an image row by row",
+        source=(
+            "“RNN classification”: an LSTM of 64 units reads an image row by row, 28 pixels each, and a "
+            "linear layer judges its last output; it does much better there than a plain RNN"
+        ),
         epochs=6,
         batch_size=64,
         search=_search(1e-2, 1.0),
@@ -95,6 +110,10 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="sine",
         summary="a simple RNN that follows a curve, its hidden state handed on",
+        source=(
+            "“RNN regression”: a plain RNN of 32 units with a linear layer at every time step; its hidden"
+            " state is handed on from one stretch of the curve to the next"
+        ),
         epochs=5,
         batch_size=1,
         search=_search(3e-4, 0.05),
@@ -105,6 +124,7 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="noisy_line",
         summary="two wide hidden layers that overfit twenty points",
+        source="“Dropout against overfitting”: two wide hidden layers with ReLU, the network that overfits",
         epochs=100,
         batch_size=20,
         search=_search(1e-4, 0.03),
@@ -115,6 +135,10 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="noisy_line",
         summary="the same two wide layers, with dropout against overfitting",
+        source=(
+            "“Dropout against overfitting”: the same network with dropout of 0.5 after each of the first "
+            "two layers, switched off by `eval()` when it predicts"
+        ),
         epochs=100,
         batch_size=20,
         search=_search(1e-4, 0.03),
@@ -125,6 +149,11 @@ CATALOG: dict[str, Card] = {
         task="regression",
         data="parabola",
         summary="eight narrow layers, badly initialised, with batch norm",
+        source=(
+            "“Batch normalization”: eight layers of ten units whose weights begin too small (normal, "
+            "0.1), each with batch norm of momentum 0.5 or without; what enters each layer and each "
+            "activation is collected and drawn"
+        ),
         epochs=12,
         batch_size=64,
         # Eight layers of ten units lose the signal at the usual dropout rates.

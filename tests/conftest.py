@@ -1,5 +1,6 @@
 """What the tests share: one Ray cluster and one MLflow server per session, and a quiet torch."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+
+QUIET = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""An MLflow server without the processes that it keeps for evaluations."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,19 +57,28 @@ def ray_cluster() -> Iterator[Any]:
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server that proxies artifacts."""
     folder = tmp_path_factory.mktemp("mlflow")
+    with serving_mlflow(folder, f"sqlite:///{folder}/mlflow.db") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving_mlflow(folder: Path, backend: str) -> Iterator[str]:
+    """Serve MLflow over a database, artifacts in a folder; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--workers", "1", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     with open(folder / "server.log", "w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=QUIET)
     address = f"http://127.0.0.1:{port}"
     _wait_until_up(address, server, folder / "server.log")
-    yield address
-    server.terminate()
-    server.wait(timeout=30)
+    try:
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
 
 
 def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -97,3 +110,15 @@ def command(home: Path) -> Any:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def swept_to_trust(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> Path:
+    """A home with a sweep in cohorts, `together`, and one of single trials, `alone`: not to be changed."""
+    import tuning
+    from tests import trusted
+
+    home = tmp_path_factory.mktemp("trusted")
+    tuning.sweep(trusted.spec(home, "together", cohort=8))
+    tuning.sweep(trusted.spec(home, "alone", cohort=1, trials=5))
+    return home

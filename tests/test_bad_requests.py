@@ -184,6 +184,8 @@ def everything_in(home: Path) -> dict[str, bytes] | None:
         ("net --search dropout=0:1.5", ["`0 <= dropout < 1` must hold, but got search.dropout=1.5"]),
         ("net --search optimizer=sgd,lion", ["search.optimizer", "'lion'"]),
         ("net --search optimizer=sgd,sgd", ["must differ"]),
+        ("net --search lr=abc", ["finite number", "'abc'", "LOW:HIGH:log"]),
+        ("net.py", ["'net.py'", "write net.py:Net"]),
         ("net --no-search lrr", ["'lrr'", "did you mean 'lr'?"]),
         (
             "net --no-search lr --no-search momentum --no-search dropout --no-search bn_momentum",
@@ -479,3 +481,12 @@ def test_a_tracking_uri_that_leads_nowhere_is_refused_with_one_message(uri: str)
 def test_a_tracking_database_is_not_made_before_the_sweep_is(tmp_path: Path) -> None:
     client.check(f"sqlite:///{tmp_path}/mlflow.db")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_hangs_while_it_is_checked_is_refused(tmp_path: Path, refused: Refused) -> None:
+    """As it would be in training, and with the configuration that does it."""
+    hangs = "import time, torch\n\nclass Net(torch.nn.Linear):\n    def __init__(self, hidden=1):\n"
+    hangs += "        time.sleep(60 if hidden > 2 else 0)\n        super().__init__(1, 1)\n"
+    (tmp_path / "hangs.py").write_text(hangs)
+    line = f"{tmp_path}/hangs.py:Net --data noisy_line --search hidden=1,2,3 --trial-timeout 2"
+    refused(["sweep", *line.split(), "--dry-run"], "with hidden=3", "--trial-timeout 2 s", "does it hang?")

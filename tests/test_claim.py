@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.claim import claim, claimant
+from tuning.claim import CONFIRMS, DRIVES, claim, claimant, undriven
 from tuning.errors import RequestError
 
 HOLDER = """
@@ -66,8 +66,9 @@ def test_death_frees_the_claim(lock: Path, other_driver: subprocess.Popen[str]) 
 
 
 def test_the_holder_stands_in_the_file(lock: Path) -> None:
-    with claim(lock, "demo"):
-        assert json.loads(lock.read_text()) == {"host": socket.gethostname(), "pid": os.getpid()}
+    with claim(lock, "demo") as name:
+        held = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": DRIVES}
+        assert json.loads(lock.read_text()) == held
 
 
 def test_one_process_cannot_drive_a_sweep_twice(lock: Path) -> None:
@@ -111,3 +112,34 @@ def test_what_is_no_file_cannot_be_claimed(lock: Path) -> None:
     lock.mkdir(parents=True)
     with pytest.raises(RequestError, match="must be a file that can be written"), claim(lock, "demo"):
         pass
+
+
+def test_whoever_confirms_is_no_driver_and_keeps_drivers_away(lock: Path) -> None:
+    with claim(lock, "demo", CONFIRMS):
+        assert claimant(lock) is None
+        with pytest.raises(RequestError, match=r"is taken: process .* confirms its best trials"):
+            claim(lock, "demo").__enter__()
+
+
+def test_whoever_only_looks_is_named_and_not_the_driver_before(lock: Path) -> None:
+    with claim(lock, "demo"):
+        pass
+    with undriven(lock, "demo"), pytest.raises(RequestError) as refusal, claim(lock, "demo"):
+        pass
+    assert (
+        str(refusal.value)
+        == "The sweep 'demo' is looked at by `tuning doctor demo`. Go on when that has ended."
+    )
+    with claim(lock, "demo"):
+        pass
+
+
+def test_two_may_look_at_once_and_nobody_while_there_is_a_driver(
+    lock: Path, other_driver: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(RequestError, match=f"process {other_driver.pid}"), undriven(lock, "demo"):
+        pass
+    other_driver.kill()
+    other_driver.wait()
+    with undriven(lock, "demo"), undriven(lock, "demo"):
+        assert claimant(lock) is None

@@ -21,7 +21,7 @@ from tuning.spec import SweepSpec
 from tuning.study import Study
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("models", "sweep", "resume", "status", "best", "export", "ui")
+COMMANDS = ("models", "sweep", "resume", "status", "best", "export", "replay", "confirm", "ui")
 
 Answer = Callable[..., str]
 
@@ -155,6 +155,8 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(answer: Answer, home: 
     assert facts["parameters"] == sum(p.numel() for p in searched.parameters())
     assert facts["training_rows"] == 80
     assert facts["workers"] >= 1 and facts["cohort"] == 1
+    assert [node["gpus"] for node in facts["nodes"]] == [0] and facts["train_s"] is None
+    assert facts["disk_bytes"] == 7 * 2 * 4 * facts["parameters"]
     assert notation.from_plain(facts["spec"], folder=ROOT).is_resolved
     assert not home.exists()
 
@@ -277,7 +279,7 @@ def demo(home: Path) -> Any:
     study.tell(0, State.COMPLETED)
     study.tell(1, State.COMPLETED)
     study.tell(2, State.PRUNED)
-    study.add_seconds(12.5)
+    study.facts.add_seconds(12.5)
     return planned
 
 

@@ -118,6 +118,8 @@ def test_a_model_that_cannot_be_stacked_is_swept_all_the_same_and_the_user_is_to
     assert result.states == {"completed": 6}
     said = [line for line in capfd.readouterr().err.splitlines() if "one by one" in line]
     assert len(said) == 1 and "data-dependent control flow" in said[0] and "own.py:12" in said[0]
+    assert main(["status", "own"]) == 0
+    assert f"note        {said[0]}" in capfd.readouterr().out.splitlines()
     ledgers = sweeps.read("own", home)
     sweeps.assert_they_agree(result, ledgers)
     assert widths(ledgers) == [1] * 6
@@ -147,6 +149,13 @@ def test_a_single_trial_that_runs_out_of_memory_fails_with_that_cause(
     assert result.states == {"failed": 1}
     cause = sweeps.read("own", home).children[0].data.tags["tuning.cause"]
     assert "OutOfMemoryError: CUDA out of memory" in cause
+
+
+def test_one_that_exceeds_its_share_of_a_gpu_is_told_so(home: Path, ray_cluster: Any, tmp_path: Path) -> None:
+    forward = "        if len(x) > 4: raise torch.OutOfMemoryError('CUDA out of memory')\n"
+    tuning.sweep(own(tmp_path, forward, trials=1, resources=tuning.Resources(cpus=1, gpus=0.25)))
+    cause = sweeps.read("own", home).children[0].data.tags["tuning.cause"]
+    assert "(a worker has 0.25 of the GPU's memory: give it more with --gpus-per-trial)" in cause
 
 
 def test_a_worker_whose_device_is_lost_leaves_and_its_trial_fails_with_what_it_was(

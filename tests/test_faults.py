@@ -1,20 +1,35 @@
 """What goes wrong around the trials: it is said once, nothing is left open, and the sweep can go on."""
 
+import json
+import math
+import os
+import signal
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
+import models
 import tuning
 from tests import sweeps
-from tuning import plan, run
+from tuning import cli, closing, drive, ledger, notation, plan, reuse, run, settle
+from tuning.doctor import visit
+from tuning.export import winner
 from tuning.records import State, TrialRecord
+from tuning.schedule import connection, survey
 from tuning.study import Study
 from tuning.study.journal import BatchingBackend
+from tuning.tracking import tracker
 
 DATA = """
+import os
+import random
+
 import torch
 from torch.utils.data import TensorDataset
 
@@ -41,6 +56,13 @@ def unseeded():
     x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
     parts = [TensorDataset(x[r], (x[r].sum(1) > 0).long()) for r in rows.split([200, 50, 50])]
     return tuple(parts)
+
+class OneByOne(torch.utils.data.Dataset):
+    def __init__(self, rows): self.rows = rows
+    def __len__(self): return self.rows
+    def __getitem__(self, i): return torch.zeros(4), random.Random(f"{os.getpid()} {i}").randrange(2)
+
+def of_the_process(): return OneByOne(200), OneByOne(50), OneByOne(50)
 """
 
 MODEL = """
@@ -80,16 +102,125 @@ def test_a_test_split_that_cannot_be_measured_costs_no_record(
     assert tuning.load_best("line").trial.state is State.COMPLETED
 
 
+def ctrl_c(*_: Any) -> Any:
+    """Press it, in the middle of what would go on."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+    raise AssertionError("it was not heard")
+
+
+def without_mlflow() -> Any:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def test_ctrl_c_does_not_wait_for_the_report_nor_for_the_best_model_to_be_exported(
+    own: Path, home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as slow, pytest.raises(KeyboardInterrupt, match="tuning resume line"):
+        slow.setattr(winner, "candidate", ctrl_c)
+        tuning.sweep(spec(own, "good"))
+    assert sweeps.read("line", home).parent.info.status == "KILLED"
+    found = visit.visit("line", str(home), fix=False)
+    assert found.is_healthy, found.differences
+    assert tuning.sweep(spec(own, "good")).ending is None
+    ledgers = sweeps.read("line", home)
+    assert ledgers.parent.info.status == "FINISHED"
+    assert ledgers.client.get_model_version_by_alias("line", "champion").version == 1, "made up for"
+
+
+def test_after_ctrl_c_no_test_figure_of_a_former_best_model_is_taken_for_the_best_ones(
+    own: Path, home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is measured then: the next command does that."""
+    two = spec(own, "good", try_=[{"lr": 0.01}, {"lr": 0.1}], metric="val_loss", mode="min")
+    tuning.sweep(replace(two, trials=1))
+    with monkeypatch.context() as slow, pytest.raises(KeyboardInterrupt):
+        save = closing._save
+        slow.setattr(closing, "_save", lambda *args: (save(*args), os.kill(os.getpid(), signal.SIGINT)))
+        slow.setattr(reuse, "measure", ctrl_c)
+        tuning.sweep(two)
+    parent = sweeps.read("line", home).parent
+    assert parent.data.tags["tuning.best_trial"] == "1"
+    assert math.isnan(parent.data.metrics["test_loss"])
+
+
+def test_ctrl_c_while_the_best_model_is_measured_is_no_failure_also_where_mlflow_is_away(
+    own: Path,
+    home: Path,
+    ray_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt, match="tuning resume line"):
+        away.setattr(tracker, "_start", without_mlflow)
+        away.setattr(reuse, "measure", ctrl_c)
+        tuning.sweep(spec(own, "good"))
+    assert "could not be written: the process that writes it has died 3 times" in capfd.readouterr().err
+    assert ledger.open_sweep("line").wall_s > 0
+    sweeps.assert_they_agree(tuning.sweep(spec(own, "good")), sweeps.read("line", home))
+
+
+def test_what_stands_against_mlflow_hides_no_earlier_error(
+    own: Path,
+    home: Path,
+    ray_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tracker, "_start", without_mlflow)
+    with pytest.raises(tuning.SweepError, match=r"could not be measured.*row 5 is damaged"):
+        tuning.sweep(spec(own, "damaged_test"))
+    assert "could not be written: the process that writes it has died 3 times" in capfd.readouterr().err
+
+
+def ray_does_not_start(*_: Any) -> None:
+    raise tuning.SweepError("Ray could not start on this machine, twice")
+
+
+@pytest.mark.parametrize(
+    ("starts", "raised", "status"),
+    [(ray_does_not_start, tuning.SweepError, "FAILED"), (ctrl_c, KeyboardInterrupt, "KILLED")],
+)
+def test_a_resume_that_ends_before_ray_is_up_leaves_no_run_running(
+    starts: Any,
+    raised: type[BaseException],
+    status: str,
+    own: Path,
+    home: Path,
+    ray_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a driver that died before the first report of its two trials."""
+    planned = plan.prepare(spec(own, "good"))
+    settle.make_home(planned.paths)
+    planned = replace(planned, spec=settle.settle_spec(planned.spec, planned.paths))
+    settle.open_study(planned).ask_many(2)
+    monkeypatch.setattr(connection.Cluster, "is_up", False)
+    monkeypatch.setattr(connection.Cluster, "nodes", starts)
+    with pytest.raises(raised, match=r"Ray could not start|tuning resume line"):
+        tuning.sweep(spec(own, "good"))
+    ledgers = sweeps.read("line", home)
+    assert ledgers.parent.info.status == status
+    assert [run.info.status for run in ledgers.children.values()] == ["SCHEDULED", "SCHEDULED"]
+
+
 def test_data_that_cannot_be_read_is_refused_before_anything_is_written(own: Path, home: Path) -> None:
     with pytest.raises(tuning.RequestError, match=r"own_data.py:damaged.*OSError: row 5 is damaged"):
         plan.prepare(spec(own, "damaged"))
     assert not home.exists()
 
 
-def test_data_that_differs_from_process_to_process_is_refused_before_it_is_trained_on(
+def test_data_that_is_another_each_time_is_refused_before_anything_is_written(own: Path, home: Path) -> None:
+    with pytest.raises(tuning.RequestError, match=r"drawn without a fixed seed\?"):
+        plan.prepare(spec(own, "unseeded"))
+    assert not home.exists()
+
+
+def test_data_that_differs_from_process_to_process_ends_the_sweep_and_blames_no_trial(
     own: Path, home: Path, ray_cluster: Any
 ) -> None:
-    result = tuning.sweep(spec(own, "unseeded", trials=20, cohort=1))
+    """Where each worker opens it itself, as it does what is not in memory."""
+    result = tuning.sweep(spec(own, "of_the_process", trials=20, cohort=1))
     assert result.halted is not None and "drawn without a fixed seed?" in result.halted
     assert {trial.state for trial in result.trials} == {State.INTERRUPTED}, "no trial is to blame"
     assert all(not trial.values for trial in result.trials)
@@ -160,9 +291,52 @@ def test_a_storage_that_cannot_be_written_ends_the_sweep_and_costs_no_trial(
     sweeps.assert_they_agree(again, sweeps.read("line", home))
 
 
+def test_of_several_sweeps_one_that_cannot_go_on_ends_alone(
+    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opened(planned: plan.Plan) -> Study:
+        if planned.paths.name == "all-net":
+            raise OSError(5, "Input/output error")
+        return settle.open_study(planned)
+
+    monkeypatch.setattr(drive, "open_study", opened)
+    monkeypatch.setattr(models, "CATALOG", {name: models.CATALOG[name] for name in ("net", "quick_net")})
+    assert cli.main(["sweep", "all", "--trials", "1", "--epochs", "1", "--json"]) == 1
+    said = capsys.readouterr()
+    assert "error: all-net: The sweep 'all-net' could not go on: [Errno 5]" in said.err
+    failed, done = json.loads(said.out)["sweeps"]
+    assert (failed["sweep"], failed["states"], failed["best"]) == ("all-net", {}, None)
+    assert "Input/output error" in failed["error"]
+    assert (done["sweep"], done["states"]) == ("all-quick_net", {"completed": 1})
+
+
 def test_a_sweep_without_a_completed_trial_is_a_fault_though_it_has_a_best_one() -> None:
     pruned = TrialRecord(
         number=0, state=State.PRUNED, hyperparameters={}, values={1: 0.5}, value=0.5, epoch=1
     )
     result = run.SweepResult(name="x", home="/", trials=[pruned], best=pruned, total=1, wall_s=1.0)
     assert "without one completed trial" in str(run.fault(result))
+
+
+def test_a_node_with_another_version_ends_the_sweep_with_both_named(
+    own: Path, home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "versions", lambda: {"torch": "1.13.0"})
+    result = tuning.sweep(spec(own, "good", trials=2, cohort=1))
+    assert result.halted is not None
+    assert "torch must be the same on all nodes: on the driver's it is 1.13.0, on " in result.halted
+    assert torch.__version__.partition("+")[0] in result.halted
+    assert {trial.state for trial in result.trials} == {State.INTERRUPTED}, "no trial is to blame"
+
+
+def test_a_total_is_never_less_than_the_trials_that_have_begun(own: Path, home: Path) -> None:
+    """Those that were interrupted are trained, too: they are not left over for ever."""
+    planned = plan.prepare(spec(own, "good", trials=8))
+    settle.make_home(planned.paths)
+    planned = replace(planned, spec=settle.settle_spec(planned.spec, planned.paths))
+    study = settle.open_study(planned)
+    for trial in study.ask_many(3)[:1]:
+        study.report(trial.number, 1, 0.5)
+        study.tell(trial.number, State.COMPLETED)
+    fewer = settle.open_study(replace(planned, spec=replace(planned.spec, trials=2)))
+    assert fewer.spec.trials == 3 and notation.load(planned.paths.spec).trials == 3

@@ -3,10 +3,12 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from tuning import interrupt
 from tuning.interrupt import Interrupt, held_back
 
 
@@ -32,6 +34,15 @@ def test_the_first_is_told_and_the_second_ends_what_may_end_at_once() -> None:
             press()
         press()  # while saving it is not heard
     assert heard == ["first"]
+
+
+def test_one_that_came_while_saving_ends_what_may_end_at_once_before_it_begins() -> None:
+    with Interrupt(lambda: None) as interrupt:
+        press()
+        with interrupt.at_once():
+            pass
+        with pytest.raises(KeyboardInterrupt), interrupt.at_once(press=1):
+            raise AssertionError("it has begun")
 
 
 def test_afterwards_ctrl_c_is_what_it_was() -> None:
@@ -85,3 +96,12 @@ def test_one_that_was_held_back_to_an_error_is_not_heard_by_whoever_comes_next()
             raise ValueError("an error")
     with held_back():
         pass
+
+
+def test_what_takes_too_long_ends_with_the_error_that_was_given_for_it() -> None:
+    before_s, _ = signal.getitimer(signal.ITIMER_REAL)
+    with pytest.raises(TimeoutError, match="late"), interrupt.within(0.05, TimeoutError("late")):
+        time.sleep(5)
+    with interrupt.within(5, TimeoutError("late")), interrupt.within(None, TimeoutError("never")):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == pytest.approx(before_s, abs=5), "another's goes on"

@@ -22,7 +22,10 @@ LEVELS = {
     # values, names, files and pure decisions
     "attempts": 1,
     "claim": 1,
+    "confirmed": 1,
+    "copies": 1,
     "data": 1,
+    "endings": 1,
     "halving": 1,
     "interrupt": 1,
     "packing": 1,
@@ -45,23 +48,33 @@ LEVELS = {
     # what a user asks for
     "__init__": 4,
     "__main__": 4,
+    "arguments": 4,
     "cli": 4,
+    "closing": 4,
     "commands": 4,
+    "cost": 4,
     "doctor": 4,
+    "gpus": 4,
     "drive": 4,
+    "inspection": 4,
+    "export": 4,
     "ledger": 4,
     "listener": 4,
     "options": 4,
+    "pages": 4,
     "plan": 4,
     "report": 4,
     "ui": 4,
+    "watching": 4,
     "unfinished": 4,
     "reuse": 4,
     "run": 4,
     "screen": 4,
     "places": 4,
+    "preview": 4,
     "settle": 4,
     "texts": 4,
+    "trust": 4,
 }
 """A room of `tuning` imports rooms of its own level or lower ones."""
 
@@ -69,9 +82,13 @@ HOMES = {
     "ray": {"schedule"},
     "optuna": {"study", "report"},  # a report may draw with it
     "mlflow": {"tracking"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
     "torchvision": {"data"},
     "mlxtend": {"data"},
+    "plotly": {"inspection", "pages", "report"},
     "sklearn": {"data"},
+    "scipy": {"trust"},
 }
 """The only rooms of `tuning` that import a library."""
 

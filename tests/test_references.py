@@ -1,11 +1,14 @@
 """Models and data by name: what is found, and how what is not found is answered."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import models
+from tests.conftest import REPOSITORY
 from tuning import references
 from tuning.errors import RequestError
 from tuning.references import absolute, load_callable, load_data, load_model
@@ -186,3 +189,39 @@ def test_unknown_data_is_answered_with_the_nearest() -> None:
 )
 def test_a_colon_makes_a_callables_reference(text: str, is_one: bool) -> None:
     assert references.is_callable_reference(text) is is_one
+
+
+def test_a_users_own_models_py_hides_no_catalog(tmp_path: Path) -> None:
+    """As in the folder of a job, which Ray puts before all else."""
+    (tmp_path / "models.py").write_text("raise AssertionError('imported')\n")
+    code = "import tuning, models; print(models.CATALOG['cnn'].task)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "classification\n", done.stderr
+
+
+def test_processes_of_one_machine_open_ones_own_data_one_after_the_other(tmp_path: Path) -> None:
+    """So that what the first one downloads, or prepares, the others find."""
+    (tmp_path / "own.py").write_text(
+        "import os, time, torch\n"
+        "from pathlib import Path\n"
+        "from torch.utils.data import TensorDataset\n"
+        "def data():\n"
+        "    done = Path(__file__).with_name('done')\n"
+        "    if not done.exists():\n"
+        "        assert not done.with_name('begun').exists(), 'two at a time'\n"
+        "        done.with_name('begun').touch()\n"
+        "        time.sleep(0.5)\n"
+        "        done.touch()\n"
+        "    part = TensorDataset(torch.zeros(3, 1), torch.zeros(3, 1))\n"
+        "    return part, part, part\n"
+    )
+    code = f"from tuning import references; references.load_data({f'{tmp_path}/own.py:data'!r}, seed=0)"
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(process.communicate()[1], process.returncode) for process in both] == [("", 0)] * 2

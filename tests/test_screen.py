@@ -5,6 +5,8 @@ import io
 import os
 import re
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ class Terminal(io.StringIO):
 
 
 def play(progress: Progress) -> None:
-    """Two trials: one completes, one fails."""
+    """Two trials: one completes, one fails, half a minute after workers were up."""
+    progress.trains_since(time.time() - 30)
     for number in (0, 1):
         trial = TrialSpec(number=number, hyperparameters={"lr": 0.0123456, "optimizer": "sgd"})
         progress.begin(trial, Cohort(id="a", members=(Member(trial=trial),), until=2))
@@ -61,6 +64,33 @@ def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pyte
     assert all(len(line) <= 140 for line in lines)
     assert any(line.startswith("mine: 2/4") for line in lines), "not behind the bar"
     assert "trial 1 failed: KeyError: 'nowhere'" in shown
+
+
+def test_the_rest_is_estimated_from_when_workers_were_up_once_an_eighth_has_ended() -> None:
+    """Those that are stopped early end first, and nothing says how long the others take."""
+    screen = io.StringIO()
+    with Progress(replace(SPEC, trials=80), screen, []) as progress:
+        play(progress)
+        assert re.fullmatch(r"- \d s", progress._pace())
+        for number in range(2, 10):
+            progress.end(number, State.PRUNED, None)
+        assert progress._pace() == "- 20 trials/min, about 3:30 left"
+
+
+def test_the_best_so_far_that_was_stopped_early_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the sweep's best unless no trial completes."""
+    with Progress(SPEC, io.StringIO(), []) as progress:
+        play(progress)
+        progress.end(1, State.PRUNED, None)
+        assert "best so far: val_loss=0.4 (trial 1, epoch 1, stopped early)" in progress._best_line()
+
+
+def test_interrupted_trials_have_not_ended() -> None:
+    screen = io.StringIO()
+    with Progress(SPEC, screen, []) as progress:
+        play(progress)
+        progress.end(2, State.INTERRUPTED, None)
+    assert "mine: 2/4 trials ended (1 completed, 1 failed) 1 interrupted" in screen.getvalue()
 
 
 def test_earlier_trials_are_counted_when_a_sweep_goes_on() -> None:

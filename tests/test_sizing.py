@@ -57,7 +57,8 @@ def test_the_smallest_size_that_is_nearly_as_fast_as_the_fastest_is_taken(
 def test_the_reason_names_the_gain_and_what_limits_it() -> None:
     assert choose(rates(4, 3, 12), 32, 2) == (
         4,
-        "3.0 times as many per second as one by one; larger ones would leave each of 2 workers fewer than 4",
+        "3.0 times as many per second as one by one; "
+        "larger ones would leave each of 2 workers fewer than 4 cohorts",
     )
     assert choose(rates(4, 3, 12, 12), 10_000, 2) == (4, "3.0 times as many per second as one by one")
     assert choose(rates(4, 3, 12), 10_000, 2, "8 trials would take 9.0 GB of the 2.0 GB of a worker")[1] == (
@@ -72,7 +73,7 @@ def test_what_is_asked_for_is_not_measured() -> None:
     assert asked is not None and (asked.size, asked.why) == (16, "as asked")
     few = without_measuring("auto", 8, 2)
     assert few is not None and few.size == 1
-    assert few.describe() == "each trial trains alone: 8 trials are fewer than 8 for each of 2 workers"
+    assert few.describe() == "each trial trains alone: 8 trials are fewer than 16: 8 for each of 2 workers"
     assert without_measuring("auto", 1000, 2) is None
 
 

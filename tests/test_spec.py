@@ -66,6 +66,8 @@ def any_spec(draw: st.DrawFn) -> SweepSpec:
     search = draw(optional(st.fixed_dictionaries({}, optional=RANGES)))
     free = {key: values for key, values in FIXED.items() if key not in (search or {})}
     entry = st.fixed_dictionaries({}, optional={k: inside(d) for k, d in (search or {}).items()})
+    resources = Resources(cpus=draw(amounts), gpus=draw(optional(amounts)))
+    has_several = resources.gpus is not None and resources.gpus > 1
     return SweepSpec(
         model=draw(words),
         data=draw(optional(words)),
@@ -83,8 +85,9 @@ def any_spec(draw: st.DrawFn) -> SweepSpec:
             grace_epochs=draw(counts),
             reduction=draw(st.integers(2, 9)),
         ),
-        resources=Resources(cpus=draw(amounts), gpus=draw(optional(amounts))),
-        cohort=draw(st.just("auto") | counts),
+        resources=resources,
+        cohort="auto" if has_several else draw(st.just("auto") | counts),
+        precision=draw(st.sampled_from(["fp32", "bf16"])),
         seed=draw(st.integers(0, 2**40)),
         max_concurrent=draw(optional(counts)),
         max_failures=draw(counts),
@@ -295,6 +298,7 @@ def test_a_folder_is_no_spec(tmp_path: Path) -> None:
         ({"max_concurrent": 0}, "`max_concurrent`"),
         ({"max_failures": 0}, "`max_failures`"),
         ({"compile": "often"}, "`compile` must be true or false"),
+        ({"precision": "fp16"}, "Unknown `precision`: 'fp16'; did you mean 'bf16'?"),
         ({"cohort": 0}, "`cohort`"),
         ({"cohort": "big"}, "`cohort`"),
         ({"seed": -1}, "`seed` must be a whole number >= 0"),

@@ -200,16 +200,16 @@ def test_a_rung_is_remembered(opened: Opener) -> None:
 
 def test_the_test_metrics_are_those_of_the_trial_that_was_measured(opened: Opener) -> None:
     study = opened()
-    assert study.test(0) is None
-    study.set_test(3, {"test_loss": 0.25})
-    assert opened().test(3) == {"test_loss": 0.25}
-    assert opened().test(0) is None
+    assert study.facts.test(0) is None
+    study.facts.set_test(3, {"test_loss": 0.25})
+    assert opened().facts.test(3) == {"test_loss": 0.25}
+    assert opened().facts.test(0) is None
 
 
 def test_seconds_of_all_invocations_add_up(opened: Opener) -> None:
-    opened().add_seconds(1.5)
-    opened().add_seconds(2.0)
-    assert opened().wall_s() == 3.5
+    opened().facts.add_seconds(1.5)
+    opened().facts.add_seconds(2.0)
+    assert opened().facts.wall_s() == 3.5
 
 
 # ---- suggestions -------------------------------------------------------------------------------
@@ -309,6 +309,29 @@ def test_what_to_try_is_tried_once_also_after_a_reopen(opened: Opener, num_asked
     assert rates[:2] == [0.1, 0.2]
     assert len(set(rates)) == 4
     assert [trial.number for trial in (*before, *after)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("num_records", range(1, 4))
+def test_what_to_try_is_tried_once_wherever_a_death_cuts_the_journal(
+    journal: Path, opened: Opener, num_records: int
+) -> None:
+    opened().enqueue(TRY)
+    records = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(records[:num_records]))
+    study = opened()
+    study.enqueue(TRY)
+    asked = [study.ask().hyperparameters["lr"] for _ in range(3)]
+    assert asked[:2] == [0.1, 0.2] and asked[2] not in (0.1, 0.2)
+
+
+def test_what_an_earlier_version_has_tried_is_not_tried_again(journal: Path, opened: Opener) -> None:
+    """It kept how many it had enqueued in a record of its own."""
+    study = opened()
+    study.enqueue(TRY[:1])
+    plain(journal).set_user_attr("enqueued", 1)
+    study = opened()
+    study.enqueue(TRY)
+    assert [study.ask().hyperparameters["lr"] for _ in range(2)] == [0.1, 0.2]
 
 
 def test_a_configuration_that_is_given_twice_is_tried_twice(opened: Opener) -> None:
@@ -517,8 +540,8 @@ def test_a_record_that_is_cut_short_is_the_last_one_and_costs_nothing_before_it(
 
         moment.setattr("tuning.study.journal.faults.place", press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
-            study.add_seconds(1.0)
+            study.facts.add_seconds(1.0)
     with pytest.raises(OSError, match="cut short"):
-        study.add_seconds(1.0)
+        study.facts.add_seconds(1.0)
     assert journal.read_bytes().startswith(three_trials)
     assert len(opened().trials()) == 3

@@ -13,8 +13,10 @@ import torch
 import models
 import tuning
 from tests import sweeps
+from tests.report.test_page import Parsed
 from tuning import ledger, notation
 from tuning.cli import main
+from tuning.report.write import PANELS
 from tuning.space import Float, Int
 from tuning.study import Study
 
@@ -25,7 +27,7 @@ def all_swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tup
     home = tmp_path_factory.mktemp("home")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        options = ["--trials", "8", "--max-concurrent", "2", "--home", str(home), "--json"]
+        options = ["--trials", "10", "--max-concurrent", "2", "--home", str(home), "--json"]
         assert main(["sweep", "all", *options]) == 0
     return json.loads(output.getvalue()), home
 
@@ -33,7 +35,7 @@ def all_swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> tup
 def test_sweep_all_sweeps_every_documented_model(all_swept: tuple[dict[str, Any], Path]) -> None:
     facts, home = all_swept
     assert [found["sweep"] for found in facts["sweeps"]] == [f"all-{model}" for model in models.CATALOG]
-    assert all(sum(found["states"].values()) == 8 and found["best"] for found in facts["sweeps"])
+    assert all(sum(found["states"].values()) == 10 and found["best"] for found in facts["sweeps"])
     assert ledger.names(str(home)) == sorted(f"all-{model}" for model in models.CATALOG)
 
 
@@ -43,7 +45,7 @@ def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
 ) -> None:
     _, home = all_swept
     sweep = ledger.open_sweep(f"all-{model}", str(home))
-    assert len(sweep.trials) == 8 and all(trial.state.has_ended for trial in sweep.trials)
+    assert len(sweep.trials) == 10 and all(trial.state.has_ended for trial in sweep.trials)
     searched = {"lr", "momentum", "dropout", "bn_momentum"}
     assert all(searched <= set(trial.hyperparameters) for trial in sweep.trials)
 
@@ -58,6 +60,25 @@ def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
     assert measured[content["metric"]] == pytest.approx(best.trial.value, rel=1e-6)
     assert content["epoch"] == best.trial.epoch
     assert all(map(torch.equal, best.model.state_dict().values(), content["state_dict"].values()))
+
+
+@pytest.mark.parametrize("model", models.CATALOG)
+def test_the_report_of_every_documented_model_has_every_figure(
+    model: str, all_swept: tuple[dict[str, Any], Path]
+) -> None:
+    _, home = all_swept
+    page = Parsed((home / f"all-{model}" / "report.html").read_text(encoding="utf-8"))
+    figures = {key.removesuffix("-data"): data for key, data in page.data.items() if key != "table-data"}
+    assert set(figures) == {panel.__name__ for panel in PANELS}
+    assert all(any(_marks(trace) for trace in found["data"]) for found in figures.values())
+    axes = {found["label"] for found in figures["parallel"]["data"][0]["dimensions"]}
+    assert {"lr", "momentum", "dropout", "bn_momentum"} <= axes
+    assert len(page.data["table-data"]["rows"]) == 10
+
+
+def _marks(trace: dict[str, Any]) -> int:
+    """Return the marks, bars or lines of a part of a figure."""
+    return len(trace["dimensions"][0]["values"] if "dimensions" in trace else trace["x"])
 
 
 def test_the_same_sweep_again_goes_on_to_a_larger_total_and_is_refused_when_it_differs(

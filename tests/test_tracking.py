@@ -1,6 +1,7 @@
 """MLflow, read back with a plain client: a server that proxies artifacts, and what runs look like."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 import tuning
 from tests import sweeps
+from tuning.tracking import client
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_runs_look_as_the_contract_says(
     assert result.best is not None and parent.metrics["val_accuracy"] == result.best.value
     assert {"test_loss", "test_accuracy"} <= set(parent.metrics)
     assert parent.tags["tuning.best_trial"] == str(result.best.number)
-    assert 'tuning.load_best("remote")' in parent.tags["mlflow.note.content"]
+    assert f'tuning.load_best("remote", tracking_uri={mlflow_server!r})' in parent.tags["mlflow.note.content"]
     assert "spec.yaml" in [item.path for item in ledgers.client.list_artifacts(ledgers.parent.info.run_id)]
 
     for number, run in ledgers.children.items():
@@ -146,3 +148,19 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(
     with pytest.raises(tuning.RequestError, match=r"127\.0\.0\.1:9'? must answer"):
         tuning.sweep(tuning.SweepSpec(model="net", trials=2, tracking_uri="http://127.0.0.1:9"))
     assert not home.exists()
+
+
+def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow opens none of which a death has left a half."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with monkeypatch.context() as death, pytest.raises(KeyboardInterrupt):
+        death.setattr(os, "link", interrupted)
+        client.connect(uri)
+    assert not list(tmp_path.iterdir())
+    made = client.connect(uri)
+    assert [found.name for found in made.search_experiments()] == ["Default"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt

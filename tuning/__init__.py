@@ -4,6 +4,9 @@
 """
 
 import importlib
+import importlib.machinery
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,3 +62,19 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"tuning.{_ROOMS[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Catalog:
+    """Finds `models`, the catalog beside this package, wherever a user's own `models.py` lies.
+
+    Python looks first into a script's folder, and Ray puts a job's before all else.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "models":
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [str(Path(__file__).parent.parent)])
+
+
+sys.meta_path.insert(0, _Catalog)

@@ -6,29 +6,36 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tuning.errors import RequestError, one_line
 
+DRIVES, CONFIRMS, REPAIRS = "drives it", "confirms its best trials", "repairs it"
+"""What the holder of a sweep's lock does."""
+
 
 @contextmanager
-def claim(path: Path, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lock, with host and process written in it.
+def claim(path: Path, sweep: str, work: str = DRIVES) -> Iterator[str]:
+    """Hold the sweep's lock, with host, process and `work` written in it; yield the claim's id.
 
     Raises:
-        RequestError: when another driver is alive on this sweep.
+        RequestError: when another driver is alive on this sweep, or a `doctor` looks at it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as file:
         if not _locked(file):
-            raise _driven(path, sweep)
+            raise _looked_at(sweep) if _only_looked_at(file) else _driven(path, sweep)
         file.truncate(0)
-        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        name = uuid.uuid4().hex
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": work}
+        file.write(json.dumps(holder))
         file.flush()
-        yield
+        os.fsync(file.fileno())  # other hosts read it, too
+        yield name
 
 
 @contextmanager
@@ -48,9 +55,26 @@ def undriven(path: Path, sweep: str) -> Iterator[None]:
         yield
 
 
-def _driven(path: Path, sweep: str) -> RequestError:
+def _only_looked_at(file: TextIO) -> bool:
+    """Whether whoever keeps the lock from us shares it: what the file says is of a holder before."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _looked_at(sweep: str) -> RequestError:
     return RequestError(
-        f"The sweep {sweep!r} is running: {_holder(path)} drives it. Wait for it, or end that process."
+        f"The sweep {sweep!r} is looked at by `tuning doctor {sweep}`. Go on when that has ended."
+    )
+
+
+def _driven(path: Path, sweep: str) -> RequestError:
+    work = _work(path)
+    state = "running" if work == DRIVES else "taken"
+    return RequestError(
+        f"The sweep {sweep!r} is {state}: {_holder(path)} {work}. Wait for it, or end that process."
     )
 
 
@@ -74,20 +98,39 @@ def _locked(file: TextIO) -> bool:
 
 
 def claimant(path: Path) -> str | None:
-    """Return who drives the sweep; None if no driver is alive."""
+    """Return who drives the sweep; None if no driver is alive, also while the lock serves other work."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
     except BlockingIOError:
-        return _holder(path)
+        return _holder(path) if _work(path) == DRIVES else None
     except OSError:  # there is none, or no file that a driver could hold
         return None
 
 
+def claim_id(path: Path) -> str | None:
+    """Return the id of the claim that is held, which no other one has; None if none is held, or has one."""
+    return None if claimant(path) is None else _content(path).get("id")
+
+
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = _content(path)
         return one_line(f"process {holder['pid']} on host {holder['host']}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except KeyError:
         return "another process"
+
+
+def _work(path: Path) -> str:
+    found = _content(path).get("work")
+    return found if found in (CONFIRMS, REPAIRS) else DRIVES  # a driver of an earlier version says nothing
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return what the holder has written, nothing where that cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -5,20 +5,20 @@ that runs to the next rung. Starting, going on after a rung, and resuming after 
 Knows neither Ray nor MLflow: the scheduler pulls cohorts and pushes reports, a recorder is told.
 """
 
+import itertools
 import math
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from tuning import halving, packing, paths, storage
-from tuning.records import Cohort, EpochReport, Member, State, TrialSpec
+from tuning.records import Cohort, EpochReport, Member, State, TrialSpec, begun_by
 from tuning.spec import SweepSpec
 from tuning.study import Study
 from tuning.telling import Recorder, Telling
 
 MAX_RETRIES = 3
-"""How often a cohort runs again after its worker or node died."""
+"""How often a cohort runs again after its worker or node died, without a new epoch between the deaths."""
 
 
 class Dispatcher:
@@ -29,6 +29,7 @@ class Dispatcher:
         size: trials of a cohort, at most; may be set while the sweep runs.
         workers: cohorts at the same time, at most.
         save_best: writes the best states so far of unfinished trials, from their resume states.
+        driver: id of the claim, which no other driver of the sweep has.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Dispatcher:
         size: int = 1,
         workers: int = 1,
         save_best: Callable[[Collection[int]], None] = lambda numbers: None,
+        driver: str | None = None,
     ) -> None:
         assert spec.epochs is not None and spec.metric is not None and spec.mode is not None
         self.spec = spec
@@ -51,16 +53,20 @@ class Dispatcher:
         self.size = size
         self.workers = workers
         self._save_best = save_best
+        self._ids = map(f"{begun_by(driver or uuid.uuid4().hex)}{{}}".format, itertools.count(1))
         self._stopper = halving.Stopper(spec.early_stopping, self.epochs, self.mode, study.values())
         self.stops = self._stopper.rungs
         self.waiting: list[Member] = []
         self.running: dict[str, Cohort] = {}
         self.again: list[Cohort] = []
         """Cohorts whose worker died: each finds its own resume state."""
-        self._deaths: Counter[str] = Counter()
+        self._deaths: dict[str, tuple[int, int]] = {}
+        """(epochs that were heard of before the last death, deaths there in a row), by cohort."""
         self._begun: set[str] = set()
         self.halted: str | None = None
         """Why no further cohort is handed out; None while all is well."""
+        self.closing = False
+        """Whether no further trial is begun; those that have begun train on."""
         self._over: set[int] = set()
         """Trials that ended by themselves, in cohorts that may still run."""
         self._failed: set[int] = set()
@@ -71,9 +77,11 @@ class Dispatcher:
     def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
 
-        Epochs that were trained but not yet told are told now, and a trial that had come to a rung
-        without a decision is decided upon. Resume files that a death left behind are removed.
+        Epochs that were trained but not yet told are told now, all before trials that had come to a rung
+        without a decision are decided upon, together as at the end of a cohort. Resume files that a death
+        left behind are removed.
         """
+        at_rung: dict[int, list[Member]] = {}
         with self._telling.batch():
             for trial, history, file in trials:
                 for epoch, metrics in enumerate(history, start=1):
@@ -83,9 +91,11 @@ class Dispatcher:
                     self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
                 member = Member(trial=trial, epoch=len(history), resume=file)
                 if member.epoch in self.stops:
-                    self._at_rung([member])
+                    at_rung.setdefault(member.epoch, []).append(member)
                 else:
                     self.waiting.append(member)
+            for rung in sorted(at_rung):
+                self._at_rung(at_rung[rung])
         needed = {member.resume for member in self.waiting}
         for name in set(storage.names(paths.resume_folder(self.folder))) - needed:
             storage.remove(paths.resume_file(self.folder, name))
@@ -97,7 +107,7 @@ class Dispatcher:
         if self.again:
             return self._started(self.again.pop())
         in_flight = sum(len(self._left(cohort)) for cohort in self.running.values()) + len(self.waiting)
-        fresh = self.spec.trials - self._num_ended - in_flight
+        fresh = 0 if self.closing else self.spec.trials - self._num_ended - in_flight
         members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
         if members:
             chosen = {member.trial.number for member in members}
@@ -109,7 +119,7 @@ class Dispatcher:
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)
-        cohort = Cohort(id=uuid.uuid4().hex[:12], members=members, until=until)
+        cohort = Cohort(id=next(self._ids), members=members, until=until)
         return self._started(cohort)
 
     def _started(self, cohort: Cohort) -> Cohort:
@@ -126,7 +136,8 @@ class Dispatcher:
         if self.running:
             return False
         left = self.waiting or self.again
-        return self.halted is not None or (not left and self._num_ended >= self.spec.trials)
+        is_enough = self.closing or self._num_ended >= self.spec.trials
+        return self.halted is not None or (not left and is_enough)
 
     def report(self, reports: Iterable[EpochReport]) -> None:
         """Take in what a worker reports; what was reported before (a retry repeats it) counts once.
@@ -160,14 +171,14 @@ class Dispatcher:
 
         So what kills its worker is found, be it one of its trials or the memory that so many take. A
         single trial runs again a few times, then it has failed; one whose worker left word why it ended
-        itself, as where it hung, fails at once.
+        itself, as where it hung, fails at once. After a new epoch deaths count anew: nodes may come and go.
 
         Args:
             reason: what Ray knows of the death.
         """
-        self._deaths[cohort_id] += 1
-        deaths, cohort = self._deaths[cohort_id], self.running[cohort_id]
+        cohort = self.running[cohort_id]
         left, cause = self._left(cohort), self._last_words(cohort_id)
+        deaths = self._deaths_in_a_row(cohort_id, left)
         if not left:
             self.end(cohort_id)
         elif (cause or deaths > 1) and len(left) > 1:
@@ -176,10 +187,23 @@ class Dispatcher:
             self.end(cohort_id, cause)
         elif deaths > MAX_RETRIES:
             last = f"; the last time: {reason}" if reason else ""
-            self.end(cohort_id, f"its worker process or node died {deaths} times{last}")
+            self.end(cohort_id, f"its worker process or node died {deaths} times in a row{last}")
         else:
             del self.running[cohort_id]
             self.again.append(replace(cohort, members=left))
+            self.study.wait(member.trial.number for member in left)
+
+    def _deaths_in_a_row(self, cohort_id: str, left: Iterable[Member]) -> int:
+        """Count a death; return how many there were since the last new epoch."""
+        epoch = self._epoch(left)
+        before, deaths = self._deaths.get(cohort_id, (epoch, 0))
+        deaths = deaths + 1 if epoch == before else 1
+        self._deaths[cohort_id] = epoch, deaths
+        return deaths
+
+    def _epoch(self, members: Iterable[Member]) -> int:
+        """Return the last epoch that any of these was heard of with."""
+        return max((self._heard.get(member.trial.number, 0) for member in members), default=0)
 
     def _last_words(self, cohort_id: str) -> str | None:
         """Return why a worker ended its own process; None if it was ended."""
@@ -202,10 +226,11 @@ class Dispatcher:
         own = paths.resume_name(cohort.id)
         has_own = storage.exists(paths.resume_file(self.folder, own))
         left = [replace(m, resume=own) if has_own else m for m in self._left(cohort)]
+        self.study.wait(member.trial.number for member in left)
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
-                new = Cohort(id=uuid.uuid4().hex[:12], members=tuple(half), until=cohort.until)
-                self._deaths[new.id] = deaths
+                new = Cohort(id=next(self._ids), members=tuple(half), until=cohort.until)
+                self._deaths[new.id] = self._epoch(half), deaths
                 self.again.append(new)
         self._discard({own, *(member.resume for member in cohort.members)})
 

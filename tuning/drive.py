@@ -1,28 +1,28 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
 import sys
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tuning import (
     attempts,
+    closing,
+    endings,
     faults,
-    paths,
-    records,
-    reuse,
     screen,
+    settle,
     unfinished,
 )
 from tuning.claim import claim
-from tuning.data import Splits
 from tuning.dispatch import Dispatcher
+from tuning.endings import Ending
 from tuning.errors import RequestError, SweepError
 from tuning.interrupt import Interrupt
 from tuning.listener import Listener
 from tuning.plan import Plan
-from tuning.records import State, TrialRecord
+from tuning.records import TrialRecord
 from tuning.run import Clock, SweepResult
 from tuning.settle import checked_nodes, make_home, open_study, settle_size, settle_spec, share_of
 from tuning.study import Study
@@ -30,9 +30,8 @@ from tuning.tracking import client
 from tuning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from tuning.schedule.connection import Cluster
+    from tuning.schedule.connection import Cluster, Node
 
-INTERRUPTED = "interrupted"
 COMPILING = (
     "--compile: each worker compiles the steps that it repeats; the first time on a machine that takes it "
     "up to a minute"
@@ -40,7 +39,7 @@ COMPILING = (
 
 
 def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
-    """Run what was planned; an interrupted sweep returns, with `interrupted` set.
+    """Run what was planned; one that was asked to end early returns, with `ending` set.
 
     Raises:
         SweepError: when a file of the sweep cannot be written, or its end cannot be told.
@@ -59,16 +58,18 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
     _check_tracking(planned)
     nodes = checked_nodes(planned.spec, cluster)
     make_home(where)
-    with claim(where.claim, where.name), screen.everything_to(where.log) as terminal:
+    with claim(where.claim, where.name) as driver, screen.everything_to(where.log) as terminal:
         spec = settle_spec(planned.spec, where)
         say = partial(print, file=terminal, flush=True)
-        size, most = share_of(spec, where, nodes, cluster, say)
+        size, most = share_of(planned, spec, nodes, cluster, say)
         planned = replace(planned, spec=replace(spec, resources=size))
         study = open_study(planned)
         planned = replace(planned, spec=study.spec)
+        if planned.earlier is not None:
+            say(planned.earlier.note)
         with screen.Progress(study.spec, terminal, study.trials()) as progress:
-            dispatcher, interrupted, best = _carry_on(planned, study, cluster, most, progress, clock)
-        study.add_seconds(clock.elapsed_s())
+            dispatcher, ending, best = _carry_on(planned, study, cluster, most, progress, clock, driver)
+        study.facts.add_seconds(clock.elapsed_s())
         return SweepResult(
             name=where.name,
             home=str(where.home),
@@ -76,8 +77,8 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
             best=best,
             total=study.spec.trials,
             wall_s=clock.elapsed_s(),
-            halted=None if interrupted else dispatcher.halted,
-            interrupted=interrupted,
+            halted=None if dispatcher.halted == closing.INTERRUPTED else dispatcher.halted,
+            ending=ending,
             startup_s=clock.marks,
         )
 
@@ -102,11 +103,12 @@ def _carry_on(
     most_workers: int,
     progress: screen.Progress,
     clock: Clock,
-) -> tuple[Dispatcher, bool, TrialRecord | None]:
-    """Train what is left, measure the best, and see that MLflow is closed whatever happens."""
+    driver: str,
+) -> tuple[Dispatcher, Ending | None, TrialRecord | None]:
+    """Train what is left, then end the sweep; MLflow is closed whatever happens."""
     spec = study.spec
     folder = planned.paths.storage(spec.storage, str(spec.id))
-    uri = spec.tracking_uri or client.default_uri(planned.paths.home)
+    uri = client.uri_of(spec, planned.paths.home)
     tracker = Tracker(spec, planned.model.name, uri, planned.paths.home, folder)
     dispatcher = Dispatcher(
         spec,
@@ -115,63 +117,54 @@ def _carry_on(
         [tracker, progress],
         workers=most_workers,
         save_best=partial(unfinished.save_best, study, folder, planned.splits),
+        driver=driver,
     )
+    asked: set[Ending] = set()
 
-    def halt() -> None:
-        dispatcher.halted = INTERRUPTED
-        progress.interrupted()
+    def end_early(ending: Ending) -> None:
+        asked.add(ending)
+        if ending is Ending.STOPPED:
+            dispatcher.closing = True
+        else:
+            dispatcher.halted = dispatcher.halted or closing.INTERRUPTED
+        progress.ends_early(ending)
 
-    status, best, test = "FAILED", None, None
-    with Interrupt(halt, tracker.hurry) as interrupt:
-        try:
-            attempt = attempts.begin(folder)
-            unfinished.save_best(study, folder, planned.splits)
-            waiting = unfinished.taken_up(study, folder)
-            tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
-            dispatcher.resume(waiting)
-            if dispatcher.is_done:
-                progress.say(f"all {spec.trials} trials have ended; a larger total (--trials) asks for more")
-            else:
-                progress.phase("starting Ray")
-                cluster.nodes()
-                clock.mark("Ray up")
-                progress.phase("starting workers")
-                listener = Listener(study, tracker, progress.say, clock)
-                _schedule(planned, dispatcher, attempt, listener, interrupt, progress.say)
-            faults.place("before-end")
-            cluster.release()
-            progress.phase("saving")
-            _save(study, dispatcher, planned.splits)
-            for number in study.unfinished():
-                for recorder in (tracker, progress):
-                    recorder.end(number, State.INTERRUPTED, None)
-            best = records.best_trial(study.trials(), study.mode)
-            test = _measure_best(planned, study, folder, best)
-            status = _status(interrupt.asked, study.trials(), dispatcher)
-        finally:
-            tracker.close(status, best, test)
-            progress.phase("")
-    return dispatcher, interrupt.asked, best
+    attempt = attempts.begin(folder)
+    unfinished.save_best(study, folder, planned.splits)
+    waiting = unfinished.taken_up(study, folder)
+    with (
+        Interrupt(partial(end_early, Ending.INTERRUPTED), tracker.hurry) as interrupt,
+        closing.closed(tracker, study, progress, asked) as end,
+    ):
+        tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
+        dispatcher.resume(waiting)
+        if dispatcher.is_done and dispatcher.halted is None:
+            progress.say(f"all {spec.trials} trials have ended; a larger total (--trials) asks for more")
+        elif (nodes := _nodes(cluster, interrupt, progress)) is not None:
+            clock.mark("Ray up")
+            settle.begin_drive(study, nodes, most_workers)
+            progress.phase("starting workers")
+            listener = Listener(study, tracker, progress, clock)
+            with endings.listening(planned.paths.request, driver, end_early):
+                _schedule(planned, dispatcher, attempt, listener, interrupt, progress)
+            if dispatcher.halted in (None, closing.INTERRUPTED):
+                listener.keep()
+                study.left()
+                study.facts.end_drive(time.time())
+        faults.place("before-end")
+        cluster.release()
+        closing.fill(end, planned, dispatcher, progress, asked, interrupt, clock)
+    return dispatcher, closing.ending(asked, study), end.best  # Ctrl-C may have come since
 
 
-def _save(study: Study, dispatcher: Dispatcher, splits: Splits) -> None:
-    """Write what unfinished trials have come to; where the disk is full, their resume states hold it.
-
-    Those of a sweep that was halted stay: the study in memory may know of ends that its file does not.
-    """
+def _nodes(cluster: "Cluster", interrupt: Interrupt, progress: screen.Progress) -> "list[Node] | None":
+    """Wait for Ray; return None if Ctrl-C comes first, since nothing runs yet that could be saved."""
+    progress.phase("starting Ray")
     try:
-        unfinished.save_best(study, dispatcher.folder, splits)
-        if dispatcher.halted is None:
-            unfinished.clear(study, dispatcher.folder)
-    except OSError as error:
-        dispatcher.halted = dispatcher.halted or f"{dispatcher.folder} cannot be written: {error}"
-
-
-def _status(interrupted: bool, trials: list[TrialRecord], dispatcher: Dispatcher) -> str:
-    """Return the parent run's status in MLflow."""
-    if interrupted:
-        return "KILLED"
-    return "FAILED" if dispatcher.halted or not records.has_completed(trials) else "FINISHED"
+        with interrupt.at_once(press=1):
+            return cluster.nodes()
+    except KeyboardInterrupt:
+        return None
 
 
 def _schedule(
@@ -180,57 +173,31 @@ def _schedule(
     attempt: str,
     listener: Listener,
     interrupt: Interrupt,
-    say: Callable[[str], None],
+    progress: screen.Progress,
 ) -> None:
     """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
-    from tuning.schedule import searcher
+    from tuning.schedule import resources, searcher
 
     study = dispatcher.study
     left = max(planned.spec.trials - study.num_ended(), len(study.unfinished()))
     workers = min(dispatcher.workers, left)
     if planned.spec.compile:
-        say(COMPILING)
+        progress.say(COMPILING)
     try:
         with interrupt.at_once():
             searcher.run(
                 planned.spec,
                 dispatcher,
                 attempt=attempt,
-                fingerprint=planned.splits.fingerprint,
+                splits=planned.splits,
                 scratch=planned.paths.scratch,
                 workers=workers,
+                room=resources.room(planned.spec),
                 listener=listener,
-                probe=settle_size(planned, dispatcher, left, workers, say),
+                phase=progress.phase,
+                probe=settle_size(planned, dispatcher, left, workers, progress.say),
             )
     except KeyboardInterrupt:
-        dispatcher.halted = INTERRUPTED
+        dispatcher.halted = dispatcher.halted or closing.INTERRUPTED
     except SweepError as error:
         dispatcher.halted = str(error)
-
-
-def _measure_best(
-    planned: Plan, study: Study, folder: str, best: TrialRecord | None
-) -> dict[str, float] | None:
-    """Measure the best model on the test split, once per winner.
-
-    Raises:
-        SweepError: when that fails, as the test split of a user's data may in any way.
-    """
-    if best is None:
-        return None
-    known = study.test(best.number)
-    if known is not None:
-        return known
-    try:
-        path = paths.checkpoint_file(folder, best.number)
-        loaded = reuse.load_of_sweep(path, planned.spec, best.number)
-        metrics = reuse.measure(loaded, "test", planned.splits)
-    except Exception as error:  # the user's data and model may raise anything
-        reason = str(error).strip().splitlines()[-1:] or [""]  # a loader's worker sends a whole traceback
-        raise SweepError(
-            f"The best model (trial {best.number}) could not be measured on the test split: "
-            f"{type(error).__name__}: {reason[0]}. "
-            "All trials are kept; mend it and run the same command again."
-        ) from error
-    study.set_test(best.number, metrics)
-    return metrics

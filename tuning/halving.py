@@ -23,6 +23,11 @@ def rungs(grace_epochs: int, reduction: int, epochs: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def rungs_of(stopping: EarlyStopping, epochs: int) -> tuple[int, ...]:
+    """Return the epochs at which a sweep decides upon its trials."""
+    return rungs(stopping.grace_epochs, stopping.reduction, epochs) if stopping.kind != "none" else ()
+
+
 def next_stop(epoch: int, stops: Sequence[int], epochs: int) -> int:
     """Return the epoch at which a trial that has trained `epoch` epochs is next decided upon."""
     return next((stop for stop in stops if stop > epoch), epochs)
@@ -64,8 +69,7 @@ class Stopper:
     ) -> None:
         self._stopping, self._mode = stopping, mode
         self._values = {number: dict(found) for number, found in values.items()}
-        is_on = stopping.kind != "none"
-        self.rungs = rungs(stopping.grace_epochs, stopping.reduction, epochs) if is_on else ()
+        self.rungs = rungs_of(stopping, epochs)
 
     def told(self, number: int, epoch: int, value: float) -> None:
         self._values.setdefault(number, {})[epoch] = value

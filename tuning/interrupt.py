@@ -33,6 +33,28 @@ def _raise() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def within(seconds: float | None, late: Exception) -> Iterator[None]:
+    """Raise `late` where the block takes longer; no limit if None, nor outside the main thread.
+
+    As Ctrl-C, it is heard between two steps of Python: not in the middle of one of torch's.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)
+
+
 class Interrupt:
     """Holds SIGINT while it is entered; outside the main thread it does nothing.
 
@@ -43,23 +65,28 @@ class Interrupt:
 
     def __init__(self, on_first: Callable[[], None], on_more: Callable[[], None] = lambda: None) -> None:
         self._on_first, self._on_more = on_first, on_more
-        self._asked = False
-        self._may_raise = False
+        self._presses = 0
+        self._raises_from: int | None = None
         self._before: signal.Handlers | Callable[..., object] | int | None = None
 
     @property
     def asked(self) -> bool:
         """Whether Ctrl-C was pressed."""
-        return self._asked
+        return self._presses > 0
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Within, a second Ctrl-C raises KeyboardInterrupt; elsewhere, while saving, it is not heard."""
-        self._may_raise = True
+    def at_once(self, press: int = 2) -> Iterator[None]:
+        """Within, the `press`th Ctrl-C raises KeyboardInterrupt, at once if it has come before.
+
+        Elsewhere, while saving, none does.
+        """
+        self._raises_from = press
         try:
+            if self._presses >= press:
+                raise KeyboardInterrupt
             yield
         finally:
-            self._may_raise = False
+            self._raises_from = None
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
@@ -73,10 +100,10 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if not self._asked:
-            self._asked = True
+        self._presses += 1
+        if self._presses == 1:
             self._on_first()
-            return
-        self._on_more()
-        if self._may_raise:
+        else:
+            self._on_more()
+        if self._raises_from is not None and self._presses >= self._raises_from:
             _raise()

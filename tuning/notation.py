@@ -37,6 +37,8 @@ def from_plain(plain: object, *, folder: Path) -> SweepSpec:
             values[key] = references.absolute(values[key], folder)
     if "name" in values:
         values["name"] = str(values["name"])  # YAML takes `2024` for a number
+    if "from_" in values:
+        values["from_"] = str(values["from_"])
     if "search" in values:
         values["search"] = parse_search(values["search"], REAL)
     if "fixed" in values:
@@ -131,8 +133,21 @@ def load(path: Path) -> SweepSpec:
     return from_plain(read_yaml(path), folder=path.resolve().parent)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes all text so that it is read back as it is."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # A line break of Unicode's own, which PyYAML leaves bare, is read back as a blank.
+    style = '"' if any(found in text for found in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def dump(spec: SweepSpec) -> str:
-    return yaml.safe_dump(to_plain_spec(spec), sort_keys=False, allow_unicode=True)
+    return yaml.dump(to_plain_spec(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 MAY_CHANGE = (

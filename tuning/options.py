@@ -20,6 +20,7 @@ PLAIN = (
     "metric",
     "mode",
     "compile",
+    "precision",
     "max_concurrent",
     "max_failures",
     "trial_timeout",
@@ -52,6 +53,8 @@ def requested(options: Namespace, model: str, name: str | None = None) -> SweepS
     plain |= {key: getattr(options, key) for key in PLAIN if getattr(options, key) is not None}
     if name is not None:
         plain["name"] = name
+    if options.from_ is not None:
+        plain["from"] = options.from_
     if options.cohort is not None:
         plain["cohort"] = number(options.cohort)
     stopping = {"kind": options.early_stopping, "grace_epochs": options.grace_epochs}

@@ -9,6 +9,9 @@ from tuning.errors import RequestError
 
 DEFAULT_HOME = "runs"
 
+REPORT = "report.html"
+"""In the sweep's folder, and among the artifacts of its run in MLflow."""
+
 
 def home_folder(option: str | None) -> Path:
     """Return the home as an absolute path: the option, else TUNING_HOME, else `runs`.
@@ -91,6 +94,11 @@ class SweepPaths:
         return self.folder / "driver.lock"
 
     @property
+    def request(self) -> Path:
+        """What another process asks of the driver (`endings`)."""
+        return self.folder / "driver.request"
+
+    @property
     def spool(self) -> Path:
         return self.folder / "spool"
 
@@ -102,6 +110,14 @@ class SweepPaths:
     @property
     def log(self) -> Path:
         return self.folder / "sweep.log"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / REPORT
+
+    def inspection(self, number: int) -> Path:
+        """The page of figures that `tuning inspect` makes of a trial."""
+        return self.folder / f"inspect-{trial_name(number)}.html"
 
     def storage(self, option: str | None, sweep_id: str) -> str:
         """Return the folder or URI that holds `checkpoints/` and `resume/`.

@@ -1,6 +1,7 @@
 """Preflight: what will run where. Refuses the impossible before anything is started or written."""
 
 import os
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,18 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuning import notation, paths, places, references, resolve, storage
+from tuning import ledger, notation, paths, places, references, resolve, storage
 from tuning.data import CATALOG as DATA
 from tuning.data import Splits
 from tuning.engine import batches, solo
 from tuning.errors import RequestError
+from tuning.interrupt import within
 from tuning.naming import unknown
 from tuning.records import TrialSpec
 from tuning.references import ModelReference, is_callable_reference
 from tuning.space import Choice, Int, ends
 from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
+from tuning.study.earlier import Earlier, look_at
 
 PROBE_ROWS = 4
+
+TARGETS = {
+    "classification": "One number per class, whose labels count from 0 to the largest in the data.",
+    "regression": "Its targets are floats, so it is a regression; class labels must be integers (`.long()`).",
+}
+"""What is meant, where a model returns something of another shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,8 @@ class Plan:
     model: ModelReference
     splits: Splits
     num_parameters: int
+    earlier: Earlier | None = None
+    """What a new sweep takes over from another one."""
 
 
 def prepare(spec: SweepSpec) -> Plan:
@@ -49,10 +60,33 @@ def prepare(spec: SweepSpec) -> Plan:
     _check_writable(home)
     early = places.settled(replace(spec, name=where.name), where)
     early = replace(early, storage=_storage(early.storage))
-    splits = references.load_data(data, seed=spec.seed)
+    with within(spec.trial_timeout, _late(f"Data {data!r}", spec)):
+        splits = references.load_data(data, seed=spec.seed)
     complete = as_it_was(resolve.resolve(early, model, splits.task), where)
+    found = None if where.spec.exists() else look_at_earlier(complete, where)
+    _check_ranks(complete, splits)
     parameters = _try_model(complete, splits)
-    return Plan(spec=complete, paths=where, model=model, splits=splits, num_parameters=parameters)
+    _check_alike(data, splits, spec)
+    return Plan(
+        spec=complete,
+        paths=where,
+        model=model,
+        splits=splits,
+        num_parameters=parameters,
+        earlier=found,
+    )
+
+
+def look_at_earlier(spec: SweepSpec, where: paths.SweepPaths) -> Earlier | None:
+    """Return what fits of the sweep that a new one begins from, if it begins from one.
+
+    Raises:
+        RequestError: when there is no such sweep, or nothing of it fits.
+    """
+    if spec.from_ is None:
+        return None
+    old = ledger.open_sweep(spec.from_, str(where.home))
+    return look_at(spec, old.spec, old.trials, old.confirmation)
 
 
 def _storage(option: str | None) -> str | None:
@@ -102,6 +136,9 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     """
     if where.spec.exists():
         old = notation.load(where.spec)
+        for key in ("model", "data"):  # of a job that was submitted again
+            if references.is_same(getattr(old, key), getattr(spec, key)):
+                old = replace(old, **{key: getattr(spec, key)})
         changed = notation.differences(old, spec)
         if changed:
             raise RequestError(
@@ -132,18 +169,58 @@ def _try_model(spec: SweepSpec, splits: Splits) -> int:
         chosen = ", ".join(f"{key}={value}" for key, value in hyperparameters.items())
         what = f"Model {spec.model!r}" + (f" with {chosen}" if chosen else "")
         try:
-            model = _build(what, spec, splits, hyperparameters)
-            outputs, _ = solo.predict(model, inputs, None, carry=False)
+            with within(spec.trial_timeout, _late(what, spec)):
+                model = _build(what, spec, splits, hyperparameters)
+                outputs, _ = solo.predict(model, inputs, None, carry=False)
         except RequestError:
             raise
         except Exception as error:  # a user's model may raise anything
             raise RequestError(
                 f"{what} cannot take data {spec.data!r} of shape {tuple(splits.input_shape)}: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{_at(error)}"
             ) from error
         _check_outputs(what, outputs, splits, spec)
         count = count or sum(parameter.numel() for parameter in model.parameters())
     return count
+
+
+def _check_alike(data: str, splits: Splits, spec: SweepSpec) -> None:
+    """Refuse data of one's own that is another each time: its trials could not be compared, nor resumed."""
+    if not is_callable_reference(data):
+        return
+    with within(spec.trial_timeout, _late(f"Data {data!r}", spec)):
+        again = references.load_data(data, seed=spec.seed)
+    if again.fingerprint != splits.fingerprint:
+        raise RequestError(
+            f"Data {data!r} must be the same whenever it is loaded, but its fingerprint differs: is it drawn "
+            "without a fixed seed? Give its function a parameter `seed`, and draw by that."
+        )
+
+
+def _check_ranks(spec: SweepSpec, splits: Splits) -> None:
+    """Refuse batches of which not every GPU of a trial gets a row."""
+    searched = (spec.search or {}).get("batch_size")
+    sizes = [spec.fixed.get("batch_size", spec.batch_size), *(ends(searched) if searched else ())]
+    least = min(int(size) for size in (*sizes, len(splits.train)) if size is not None)  # type: ignore[arg-type]
+    if spec.ranks > least:
+        raise RequestError(
+            f"Each of the {spec.ranks} GPUs of a trial must have a row of every batch, but the smallest "
+            f"batch has {least}; choose a larger --batch-size, or fewer --gpus-per-trial."
+        )
+
+
+def _at(error: Exception) -> str:
+    """Return the line of a file in which an error was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f" (at {last.filename}:{last.lineno})"
+
+
+def _late(what: str, spec: SweepSpec) -> RequestError:
+    return RequestError(
+        f"{what} must answer within --trial-timeout {spec.trial_timeout:g} s, but does not: does it hang?"
+        if spec.trial_timeout is not None
+        else ""
+    )
 
 
 def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
@@ -152,7 +229,7 @@ def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str
         with torch.random.fork_rng(devices=[]):
             model = references.load_model(spec.model).build(**arguments)
     except Exception as error:  # a user's model may raise anything
-        raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}") from error
+        raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}{_at(error)}") from error
     if not isinstance(model, nn.Module):
         raise RequestError(
             f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."
@@ -183,7 +260,7 @@ def _check_outputs(what: str, outputs: object, splits: Splits, spec: SweepSpec) 
     if tuple(outputs.shape[1:]) != wanted:
         raise RequestError(
             f"{what} must return {wanted} per example for data {spec.data!r}, "
-            f"but it returns {tuple(outputs.shape[1:])}."
+            f"but it returns {tuple(outputs.shape[1:])}. {TARGETS[splits.task]}"
         )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -49,6 +49,7 @@ class Cohort:
     """Trials at the same epoch that one worker trains together, up to and including epoch `until`."""
 
     id: str
+    """Begins with its driver's (`begun_by`): what an earlier one has left is told from what runs."""
     members: tuple[Member, ...]
     until: int
 
@@ -71,6 +72,15 @@ class Cohort:
             for item in plain["members"]
         )
         return cls(id=plain["id"], members=members, until=plain["until"])
+
+
+def begun_by(driver: str) -> str:
+    """Return with what the ids of all cohorts of a driver begin, and of no other.
+
+    Args:
+        driver: id of its claim.
+    """
+    return f"{driver[:8]}-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +113,24 @@ class Place:
     slot: int
     """Its row in a stack of `width` trials."""
     width: int
+    span: "Span"
+    """The time so far."""
+    machine: str = ""
+    """Kind of the device (`engine.machine.kind`), and the threads that trained it."""
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time, in seconds of the wall clock, for which one process trained a trial."""
+
+    where: str
+    """Host and GPU."""
+    process: int
+    """Its id on that host."""
+    begin_s: float
+    end_s: float
+    """When it last reported, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +150,35 @@ class TrialRecord:
     """Host and GPU on which it last trained."""
     cohort: str | None = None
     """Id of the cohort in which it last trained."""
+    waits: bool = False
+    """Whether the worker of that cohort died or had too little memory, and none has taken it up since."""
     slot: int = 0
     width: int = 1
     """Its row in the last stack, and the trials of that."""
+    spans: tuple[Span, ...] = ()
+    """Where it has trained, and when; none in studies of earlier versions."""
+    stacks: Sequence[Sequence[int]] = ()
+    """First epoch, slot and width of each stack in which it trained, in that order."""
+    machines: Sequence[Sequence[Any]] = ()
+    """First epoch, kind of device and threads, where one of the latter changed."""
     cause: str | None = None
     """Why it failed."""
 
     def without_driver(self) -> "TrialRecord":
         """Return the record as it is when no driver is alive: no trial is running then."""
         return replace(self, state=State.INTERRUPTED) if self.state is State.RUNNING else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """What a sweep has had to train on, also what never trained, and when its drivers were at work."""
+
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    """By host, where workers have GPUs."""
+    workers: int = 0
+    """At the same time, at most."""
+    drives: Sequence[tuple[float, float | None]] = ()
+    """Begin and end of each, in seconds of the wall clock; the latter is None of one that lives or died."""
 
 
 def improves(value: float, best: float | None, mode: Mode | None) -> bool:
@@ -147,13 +195,19 @@ def best_epoch(values: Mapping[int, float], mode: Mode) -> int | None:
     return min(finite, key=lambda epoch: (sign * finite[epoch], epoch), default=None)
 
 
+def ranked(trials: Iterable[TrialRecord], mode: Mode) -> list[TrialRecord]:
+    """Return the trials that have a value, the best first; ties: lower number."""
+    sign = 1 if mode == "min" else -1
+    valued = ((sign * trial.value, trial.number, trial) for trial in trials if trial.value is not None)
+    return [trial for _, _, trial in sorted(valued, key=lambda found: found[:2])]
+
+
 def best_trial(trials: list[TrialRecord], mode: Mode) -> TrialRecord | None:
     """Return the best completed trial, the best pruned one only if none completed; ties: lower number."""
-    sign = 1 if mode == "min" else -1
     for state in (State.COMPLETED, State.PRUNED):
         candidates = [t for t in trials if t.state is state and t.value is not None]
         if candidates:
-            return min(candidates, key=lambda t: (sign * (t.value or 0.0), t.number))
+            return ranked(candidates, mode)[0]
     return None
 
 

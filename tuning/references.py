@@ -6,13 +6,17 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tuning import copies
 from tuning.errors import RequestError
 from tuning.naming import unknown
 
@@ -35,6 +39,34 @@ def absolute(reference: str, folder: Path) -> str:
         raise RequestError(f"A file must be one that there can be, but got {source!r}: {error}.") from error
 
 
+JOB_FOLDER = re.compile(r"^/.*/runtime_resources/working_dir_files/[^/]+/")
+"""Where Ray puts a job's files: under another name whenever one of them changes, and not for long."""
+
+
+def is_same(one: str | None, other: str | None) -> bool:
+    """Whether two references name the same, be it in the folders of two Ray jobs."""
+    return one == other or (None not in (one, other) and _in_job(str(one)) == _in_job(str(other)))
+
+
+def _in_job(reference: str) -> str:
+    """Return the reference as seen from the folder of the Ray job in which its file lies."""
+    return JOB_FOLDER.sub("", reference)
+
+
+def source(reference: str) -> Path | None:
+    """Return the file or the package's folder that a user's reference names; None for what is installed.
+
+    A module counts as the user's own if it lies under the current folder.
+    """
+    name, colon, _ = reference.rpartition(":")
+    if not colon:
+        return None
+    if name.endswith(".py"):
+        return Path(name)
+    top = Path.cwd() / name.partition(".")[0]
+    return next((path for path in (top, top.with_name(f"{top.name}.py")) if path.exists()), None)
+
+
 def load_callable(reference: str) -> Callable[..., Any]:
     """Import what `package.module:callable` or `/folder/file.py:callable` names.
 
@@ -42,7 +74,11 @@ def load_callable(reference: str) -> Callable[..., Any]:
         RequestError: when there is no such file, module or callable, or importing it fails.
     """
     source, _, name = reference.rpartition(":")
-    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
+    module = (
+        _import_file(copies.on_this_machine(Path(source)))
+        if source.endswith(".py")
+        else _import_module(source)
+    )
     found = getattr(module, name, None)
     if found is None:
         raise unknown(f"callable in {source}", name, _public_callables(module))
@@ -54,6 +90,11 @@ def load_callable(reference: str) -> Callable[..., Any]:
 def _import_file(path: Path) -> ModuleType:
     """Import a file under a name of its own, so that a user's `models.py` hides nothing."""
     if not os.path.isfile(path):  # False also for a name that is too long
+        if JOB_FOLDER.match(str(path)):
+            raise RequestError(
+                f"There is no file {path} any more: it was a Ray job's. To go on with the sweep submit the "
+                "job again; to load a model give what builds it: load_best(name, model=YourModel)."
+            )
         raise RequestError(f"There is no file {path}; give `file.py:callable` relative to the spec's folder.")
     name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -87,7 +128,14 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _public_callables(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    """Return what a module defines itself, without what it imports."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__module__", "") == module.__name__
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +161,11 @@ def load_model(reference: str) -> ModelReference:
     import models  # imports torch, which a command that only reads a spec does not need
 
     if not is_callable_reference(reference):
+        if reference.endswith(".py"):
+            raise RequestError(
+                f"A model in a file is named with what builds it, but got {reference!r}; "
+                f"write {reference}:Net for its class or function `Net`."
+            )
         if reference not in models.CATALOG:
             raise unknown("model", reference, models.CATALOG)
         return ModelReference(
@@ -136,7 +189,16 @@ def load_data(reference: str, *, seed: int) -> "Splits":
 
     if not is_callable_reference(reference):
         return data.load(reference, seed=seed)
-    return data.from_callable(load_callable(reference), name=reference, seed=seed)
+    with _one_at_a_time(reference):
+        return data.from_callable(load_callable(reference), name=reference, seed=seed)
+
+
+def _one_at_a_time(reference: str) -> AbstractContextManager[None]:
+    """Let one process of a machine open this data: what the first one downloads the others find."""
+    from tuning.data.folder import locked
+
+    name = hashlib.sha256(reference.encode()).hexdigest()[:16]
+    return locked(Path(tempfile.gettempdir()) / f"tuning-{os.getuid()}-{name}.lock")
 
 
 def _parameters(function: Callable[..., Any], reference: str) -> tuple[str, ...]:

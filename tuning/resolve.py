@@ -1,5 +1,6 @@
 """Fills in what a spec leaves open, and refuses hyperparameters that nothing takes."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -32,6 +33,22 @@ OWN_MODEL_BATCH_SIZE = 64
 
 OWNERS = {"alpha": ("rmsprop",), "beta2": ("adam",), "momentum": ("sgd", "rmsprop", "adam")}
 """Hyperparameters that only some optimizers have."""
+
+DEFAULT_LR = {"sgd": 1e-2, "rmsprop": 1e-2, "adagrad": 1e-2, "adam": 1e-3}
+
+
+def optimizer_defaults(optimizer: str) -> dict[str, float]:
+    """Return what an optimizer takes where nothing is given, as in torch.optim; Adam's momentum: beta 1."""
+    momentum = 0.9 if optimizer == "adam" else 0.0
+    lr = DEFAULT_LR[optimizer]
+    return {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "alpha": 0.99, "beta2": 0.999}
+
+
+def defaults(model: ModelReference, optimizer: str) -> dict[str, Any]:
+    """Return the value of each hyperparameter that a trial of this optimizer has where none is given."""
+    parameters = inspect.signature(model.build).parameters.values()
+    own = {one.name: one.default for one in parameters if one.default is not one.empty}
+    return {**own, **optimizer_defaults(optimizer), "augment": False}
 
 
 def applies(hyperparameter: str, optimizer: object) -> bool:

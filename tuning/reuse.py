@@ -1,4 +1,4 @@
-"""A sweep's models back: load, measure, export. Needs neither Ray nor, for local sweeps, MLflow."""
+"""A sweep's models back: load, measure. Needs neither Ray nor, for local sweeps, MLflow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import models
-from tuning import data, ledger, paths, storage
+from tuning import data, ledger, paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, solo
 from tuning.engine.batches import Batches
-from tuning.errors import CheckpointError, RequestError
+from tuning.errors import CheckpointError
 from tuning.records import State, TrialRecord
 from tuning.references import load_callable, load_data
 from tuning.spec import SweepSpec
@@ -54,15 +54,22 @@ def load_checkpoint(path: str | Path, model: Callable[..., nn.Module] | None = N
 
 
 def load_best(
-    name: str, *, home: str | None = None, tracking_uri: str | None = None, trial: int | None = None
+    name: str,
+    *,
+    home: str | None = None,
+    tracking_uri: str | None = None,
+    trial: int | None = None,
+    model: Callable[..., nn.Module] | None = None,
 ) -> LoadedModel:
     """Return the best model of a sweep, or that of one of its trials.
 
-    The sweep's own spec names what builds the model, and that is imported: read sweeps that you trust.
+    Unless `model` is given, the sweep's own spec names what builds a model that is not of the catalog, and
+    that is imported: read sweeps that you trust.
 
     Args:
         home: where the sweep's folder is (default: TUNING_HOME, else `runs`).
         tracking_uri: read the sweep from this MLflow server instead of a home.
+        model: what builds the model, as where the sweep's own files are not on this machine.
 
     Raises:
         RequestError: when there is no such sweep or trial.
@@ -74,22 +81,28 @@ def load_best(
         from tuning.tracking import client
 
         with client.downloaded_checkpoint(tracking_uri, name, trial) as (path, spec):
-            return load_of_sweep(path, spec, trial)
+            return load_of_sweep(path, spec, trial, model)
     sweep = ledger.open_sweep(name, home)
     record = sweep.trial(trial) if trial is not None else sweep.best_or_raise()
     path = paths.checkpoint_file(sweep.folder, record.number)
-    return replace(load_of_sweep(path, sweep.spec, record.number), trial=record)
+    return replace(load_of_sweep(path, sweep.spec, record.number, model), trial=record)
 
 
-def load_of_sweep(path: str, spec: SweepSpec, number: int | None) -> LoadedModel:
+def load_of_sweep(
+    path: str, spec: SweepSpec, number: int | None, model: Callable[..., nn.Module] | None = None
+) -> LoadedModel:
     """Load a checkpoint of this sweep, of this trial if one is given.
 
-    What the sweep's own spec names is imported, which is trusted to; a name in a checkpoint is not.
+    Without `model` what the sweep's own spec names is imported, which is trusted to; a name in a checkpoint
+    is not.
 
     Raises:
         CheckpointError: when it is missing, torn, or another's.
     """
-    model = models.CATALOG[spec.model].build if spec.model in models.CATALOG else load_callable(spec.model)
+    if model is None:
+        model = (
+            models.CATALOG[spec.model].build if spec.model in models.CATALOG else load_callable(spec.model)
+        )
     loaded = load_checkpoint(path, model)
     sweep, sweep_id, found = loaded.card["sweep"], loaded.card["sweep_id"], loaded.trial.number
     if sweep_id != spec.id or number not in (None, found):
@@ -101,20 +114,6 @@ def load_of_sweep(path: str, spec: SweepSpec, number: int | None) -> LoadedModel
     return loaded
 
 
-def export_state_dict(name: str, to: Path, *, home: str | None = None, trial: int | None = None) -> Path:
-    """Write the `state_dict` of the best (or that) trial as a file for `torch.load(weights_only=True)`."""
-    loaded = load_best(name, home=home, trial=trial)
-    if not to.parent.is_dir():
-        raise RequestError(f"--to must name a file in a folder that exists, but there is no {to.parent}.")
-    try:
-        storage.write(str(to.absolute()), checkpoint.encode(loaded.model.state_dict()))
-    except OSError as error:
-        raise RequestError(
-            f"--to must name a file that can be written, but {to}: {error.strerror}."
-        ) from error
-    return to
-
-
 def measure(loaded: LoadedModel, split: str = "test", splits: Splits | None = None) -> dict[str, float]:
     """Measure a loaded model on a split of its own data (`train`, `validation` or `test`).
 
@@ -122,15 +121,20 @@ def measure(loaded: LoadedModel, split: str = "test", splits: Splits | None = No
         CheckpointError: when the data is no longer what the model was trained on.
     """
     splits = splits or load_data(loaded.card["data"], seed=loaded.card["seed"])
+    check_data(loaded, splits)
+    rows = getattr(splits, split)
+    batches = Batches(rows, int(loaded.card["batch_size"]), torch.device("cpu"), ordered=splits.ordered)
+    prefix = "val" if split == "validation" else split
+    return solo.evaluate(loaded.model, batches.in_order(), splits, prefix)
+
+
+def check_data(loaded: LoadedModel, splits: Splits) -> None:
+    """Refuse data that is no longer what a model was trained on."""
     if splits.fingerprint != loaded.card["fingerprint"]:
         raise CheckpointError(
             f"Data {loaded.card['data']!r} is not what trial {loaded.trial.number} was trained on: "
             "its fingerprint differs."
         )
-    rows = getattr(splits, split)
-    batches = Batches(rows, int(loaded.card["batch_size"]), torch.device("cpu"), ordered=splits.ordered)
-    prefix = "val" if split == "validation" else split
-    return solo.evaluate(loaded.model, batches.in_order(), splits, prefix)
 
 
 def _loaded(content: dict[str, Any], build: Callable[..., nn.Module], path: str) -> LoadedModel:

@@ -2,14 +2,21 @@
 
 import contextlib
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from tuning.errors import SweepError
+from tuning import references
+from tuning.endings import Ending
+from tuning.errors import RequestError, SweepError
 from tuning.records import TrialRecord, has_completed
 from tuning.spec import SweepSpec
+
+CHECKING = "checking the request ..."
+"""Said at once: importing torch takes seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +31,23 @@ class SweepResult:
     wall_s: float
     halted: str | None = None
     """Why it ended before its total; None if it did not."""
-    interrupted: bool = False
+    ending: Ending | None = None
+    """How it was ended before its total; None if nobody asked for that."""
     startup_s: dict[str, float] = field(default_factory=dict)
     """Seconds from the call to each milestone of the start."""
 
     @property
     def states(self) -> dict[str, int]:
         return dict(Counter(trial.state.value for trial in self.trials))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether trials were to end where they stood, by Ctrl-C or `tuning cancel`."""
+        return self.ending is not None and self.ending.is_at_once
+
+
+Ended = SweepResult | SweepError | RequestError
+"""What becomes of a sweep: how it stands, or what stood against it."""
 
 
 def sweep(spec: SweepSpec) -> SweepResult:
@@ -39,21 +56,34 @@ def sweep(spec: SweepSpec) -> SweepResult:
     Raises:
         RequestError: when the request is wrong; nothing was started or written.
         SweepError: when its best model or MLflow could not be written at the end; all else is kept.
-        KeyboardInterrupt: on Ctrl-C, after running epochs have ended and were saved.
+        KeyboardInterrupt: on Ctrl-C or `tuning cancel`, after running epochs have ended and were saved.
     """
+    if sys.stderr.isatty():
+        print(CHECKING, file=sys.stderr, flush=True)
     (result,) = sweep_all([spec])
+    if isinstance(result, Exception):
+        raise result
     if result.interrupted:
-        raise KeyboardInterrupt(f"interrupted; resume with `tuning resume {result.name}`")
+        raise KeyboardInterrupt(f"{result.ending}; resume with `tuning resume {result.name}`")
     return result
 
 
-def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
-    """Check every request, then carry out one after the other on one Ray cluster."""
+def sweep_all(specs_: Sequence[SweepSpec]) -> list[Ended]:
+    """Check every request, then carry out one after the other on one Ray cluster.
+
+    Returns what has become of each; after one that Ctrl-C has ended comes no other.
+
+    Raises:
+        RequestError: when a request is wrong, and nothing was started or written.
+    """
     from tuning import places
-    from tuning.schedule import connection
+    from tuning.schedule import connection, shipping
 
     clock = Clock()
-    with connection.connect(places.address(specs_[0].address), uses=len(specs_)) as cluster:
+    specs_ = [_absolute(spec) for spec in specs_]
+    address = places.address(specs_[0].address)
+    own_files = None if address is None else shipping.folder_of(specs_)
+    with connection.connect(address, len(specs_), own_files) as cluster:
         from tuning import drive, plan
 
         clock.mark("torch imported")
@@ -61,14 +91,27 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[SweepResult]:
         clock.mark("request checked")
         from tuning.schedule import searcher  # noqa: F401  (a second of imports, while Ray starts)
 
-        results: list[SweepResult] = []
+        results: list[Ended] = []
         with _imports_out_of_collections():
             for one in planned:
-                results.append(drive.carry_out(one, cluster, clock))
-                if results[-1].interrupted:
-                    break
+                try:
+                    result: Ended = drive.carry_out(one, cluster, clock)
+                except (SweepError, RequestError) as error:
+                    if isinstance(error, RequestError) and not results:
+                        raise
+                    result = error  # the others may fare better
+                results.append(result)
+                if isinstance(result, SweepResult) and result.ending is Ending.INTERRUPTED:
+                    break  # the other endings end one of several
                 clock = Clock()
     return results
+
+
+def _absolute(spec: SweepSpec) -> SweepSpec:
+    """Resolve files that a Python caller names against the current folder, as the command line does."""
+    here = Path.cwd()
+    data = None if spec.data is None else references.absolute(spec.data, here)
+    return replace(spec, model=references.absolute(spec.model, here), data=data)
 
 
 @contextlib.contextmanager
@@ -91,7 +134,9 @@ def fault(result: SweepResult) -> SweepError | None:
             f"Once that is mended, go on with `tuning resume {result.name}`."
         )
     if not has_completed(result.trials):
-        return SweepError(f"The sweep {result.name!r} ended without one completed trial.")
+        diverged = result.states.get("diverged") == len(result.trials)
+        hint = " All diverged: search lower learning rates (--search lr=LOW:HIGH:log)." if diverged else ""
+        return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")
     return None
 
 

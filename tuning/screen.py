@@ -16,11 +16,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuning.endings import Ending
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec, improves
 from tuning.spec import SweepSpec
 
 PLAIN_INTERVAL_S = 10.0
 """Where standard error is no terminal, a line at most this often."""
+
+
+ENDS_EARLY = {
+    Ending.INTERRUPTED: "interrupted: running epochs end and are saved (Ctrl-C again: at once)",
+    Ending.CANCELLED: "cancelled by `tuning cancel`: running epochs end and are saved",
+    Ending.STOPPED: "stopped by `tuning stop`: trials that have begun train to their end, no other begins",
+}
+
+ENOUGH = 8
+"""The part of a sweep, an eighth, that must have ended before the rest is estimated."""
 
 
 @contextlib.contextmanager
@@ -70,6 +81,8 @@ class Progress:
         self._spec = spec
         self._counts = Counter(trial.state for trial in trials if trial.state.has_ended)
         self._running: set[int] = set()
+        self._stopped = {trial.number for trial in trials if trial.state is State.PRUNED}
+        """Early: the sweep's best is one that completed."""
         self._hyperparameters = {trial.number: describe(trial.hyperparameters) for trial in trials}
         self._best: tuple[float, int, int] | None = None
         """(value, trial, epoch)"""
@@ -79,8 +92,8 @@ class Progress:
         self._ends_alike: Counter[tuple[State, str]] = Counter()
         """Trials by how and why they ended, where they did not end well."""
         self._start_s = time.monotonic()
-        self._first_s: float | None = None
-        """When the first report came: what the start took says nothing of the pace."""
+        self._since_s: float | None = None
+        """When workers were up: what the start took says nothing of the pace."""
         self._notice = ""
         self._ended_here = 0
         self._screen = screen
@@ -127,9 +140,13 @@ class Progress:
         if text and self._live is None:
             self.say(f"{text} ...")
 
-    def interrupted(self) -> None:
-        """Say that Ctrl-C was heard; called from a signal handler."""
-        self._notice = "interrupted: running epochs end and are saved (Ctrl-C again: at once)"
+    def trains_since(self, up_at: float) -> None:
+        """Note since when trials train, in seconds of the wall clock."""
+        self._since_s = time.monotonic() - max(0.0, time.time() - up_at)
+
+    def ends_early(self, ending: Ending) -> None:
+        """Say that the sweep was asked to end; called from a signal handler, or from another thread."""
+        self._notice = ENDS_EARLY[ending]
         if self._live is None:
             with contextlib.suppress(RuntimeError):  # a line was just being written
                 self.say(self._notice)
@@ -140,7 +157,6 @@ class Progress:
 
     def epoch(self, report: EpochReport) -> None:
         self._phase = ""
-        self._first_s = self._first_s or time.monotonic()
         value = report.metrics[str(self._spec.metric)]
         if report.state is State.RUNNING and self._improves(value):
             self._best = (value, report.trial, report.epoch)
@@ -149,6 +165,8 @@ class Progress:
     def end(self, number: int, state: State, cause: str | None) -> None:
         self._running.discard(number)
         self._counts[state] += 1
+        if state is State.PRUNED:
+            self._stopped.add(number)
         self._ended_here += state.has_ended
         if state in (State.FAILED, State.DIVERGED):
             self._say_cause(number, state, (cause or "no cause is known").strip().rpartition("\n")[2])
@@ -179,28 +197,37 @@ class Progress:
         return sum(self._counts[state] for state in State if state.has_ended)
 
     def _line(self) -> str:
-        counts = ", ".join(f"{self._counts[state]} {state}" for state in State if self._counts[state])
+        counts = ", ".join(
+            f"{self._counts[state]} {state}" for state in State if self._counts[state] and state.has_ended
+        )
+        left = self._counts[State.INTERRUPTED]
         parts = [f"{self._spec.name}: {self._num_ended()}/{self._spec.trials} trials ended"]
         parts += [f"({counts})"] if counts else []
-        parts += [f"{len(self._running)} running"] if self._running else []
+        parts += [f"{len(self._running)} {self._verb()}"] if self._running else []
+        parts += [f"{left} interrupted"] if left else []
         return " ".join([*parts, self._pace()])
+
+    def _verb(self) -> str:
+        return "running" if self._since_s is not None else "starting"
 
     def _pace(self) -> str:
         if self._phase:
             return f"- {self._phase}"
-        if not self._ended_here or self._first_s is None:
+        enough = max(2, self._spec.trials // ENOUGH)  # those that are stopped early end first
+        if self._ended_here < enough or self._since_s is None or self._notice:
             return f"- {time.monotonic() - self._start_s:.0f} s"
-        per_s = self._ended_here / max(time.monotonic() - self._first_s, 1e-3)
+        per_s = self._ended_here / max(time.monotonic() - self._since_s, 1e-3)
         left = self._spec.trials - self._num_ended()
-        pace = f"- {60 * per_s:.0f} trials/min"
-        return f"{pace}, about {_duration(left / per_s)} left" if left > 0 else pace
+        pace = f"- {60 * per_s:.3g} trials/min"
+        return f"{pace}, about {duration(left / per_s)} left" if left > 0 else pace
 
     def _best_line(self) -> str:
         if self._best is None:
             return "no result yet"
         value, trial, epoch = self._best
         found = self._hyperparameters.get(trial, "")
-        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}) {found}"
+        stopped = ", stopped early" if trial in self._stopped else ""
+        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}{stopped}) {found}"
 
     def _print_now_and_then(self) -> None:
         if self._live is None and time.monotonic() - self._printed_s > PLAIN_INTERVAL_S:
@@ -216,7 +243,8 @@ def describe(hyperparameters: dict[str, object]) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as 0:05 or 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,7 +1,9 @@
 """What a sweep settles before its first trial: id, share of the cluster, study, cohort size."""
 
 import os
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,20 +21,24 @@ if TYPE_CHECKING:
 
 
 def checked_nodes(spec: SweepSpec, cluster: "Cluster") -> "Sequence[Node]":
-    """Return the cluster's nodes; refuse a sweep of which they hold no worker.
+    """Return the nodes that a sweep may count on; refuse a sweep of which they hold no worker.
 
     A local one is still on its way up, but what it will have is known.
     """
     from tuning.schedule import resources
 
-    nodes = cluster.nodes() if spec.address or cluster.is_up else [resources.local_node()]
+    if spec.address or cluster.is_up:
+        cluster.nodes()
+        nodes = resources.expected_nodes()
+    else:
+        nodes = [resources.local_node()]
     resources.share(spec, nodes)
     return nodes
 
 
 def share_of(
+    planned: Plan,
     spec: SweepSpec,
-    where: paths.SweepPaths,
     nodes: "Sequence[Node]",
     cluster: "Cluster",
     say: Callable[[str], None],
@@ -40,9 +46,11 @@ def share_of(
     """Return a worker's share of the cluster, measured if need be, and how many workers there may be."""
     from tuning.schedule import resources, sharing
 
+    where = planned.paths
     kept = sizing.Sizing.load(where.sizing)
-    if sharing.is_open(spec, nodes, kept):
-        kept = sharing.measure_shares(spec, cluster.nodes(), say)
+    living = cluster.nodes() if cluster.is_up else nodes
+    if sharing.is_open(spec, living, kept):
+        kept = sharing.measure_shares(spec, planned.splits, cluster.nodes(), say)
         kept.keep(where.sizing)
     return resources.share(sharing.with_share(spec, kept), nodes)
 
@@ -75,17 +83,40 @@ def open_study(planned: Plan) -> Study:
     """Open the study; refuse to go on with data that is not what its trials were trained on."""
     study = Study(planned.spec, planned.paths.journal, write=True)
     fingerprint = planned.splits.fingerprint
-    if study.fingerprint() not in (None, fingerprint):
+    if study.facts.fingerprint() not in (None, fingerprint):
         raise RequestError(
             f"Data {planned.spec.data!r} must be what the sweep {planned.paths.name!r} began with, but its "
             "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
         )
-    study.set_fingerprint(fingerprint)
-    if study.num_ended() > planned.spec.trials:  # a total is never less than what there is
-        study.spec = replace(study.spec, trials=study.num_ended())
+    study.facts.set_fingerprint(fingerprint)
+    begun = len(study.trials())
+    if begun > planned.spec.trials:  # a total is never less than what there is
+        study.spec = replace(study.spec, trials=begun)
         _keep(replace(notation.load(planned.paths.spec), trials=study.spec.trials), planned.paths)
-    study.enqueue(tuple(planned.spec.try_))
+    if study.earlier is None:  # at the beginning, or where a driver died in it
+        found = planned.earlier or plan.look_at_earlier(planned.spec, planned.paths)
+        if found is not None:
+            study.begin_from(found)
+    first = study.earlier.first if study.earlier is not None else ()
+    study.enqueue((*planned.spec.try_, *first))
     return study
+
+
+def begin_drive(study: Study, nodes: "Sequence[Node]", most_workers: int) -> None:
+    """Keep that trials are trained from now on, and by how many GPUs and workers at most.
+
+    Args:
+        nodes: that live: of an autoscaler's some may never come.
+    """
+    from tuning.schedule import resources
+
+    spec = study.spec
+    gpus: Counter[str] = Counter()
+    for node in nodes if spec.resources.gpus else ():
+        gpus[node.host] += int(node.gpus)
+    left = max(spec.trials - study.num_ended(), len(study.unfinished()))
+    workers = min(most_workers, left, resources.count(spec.resources, nodes))
+    study.facts.begin_drive(time.time(), +gpus, workers)
 
 
 def settle_size(
@@ -103,7 +134,8 @@ def settle_size(
             replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
         say(found.describe())
 
-    known = sizing.without_measuring(planned.spec.cohort, left, workers, kept)
+    spec = planned.spec
+    known = sizing.without_measuring(spec.cohort, left, workers, kept, spec.ranks)
     if known is None:
         return Probe(
             sizing.wanted_sizes(left, workers),

@@ -52,6 +52,12 @@ class Sizing:
         """Of one worker."""
         return next((one.trials_per_s for one in self.measured if one.size == self.size), 0.0)
 
+    @property
+    def speedup(self) -> float:
+        """How many times as many trials per second as one by one; 1 where that was not measured."""
+        alone = next((one.trials_per_s for one in self.measured if one.size == 1), 0.0)
+        return self.trials_per_s / alone if alone and self.trials_per_s else 1.0
+
     def keep(self, file: Path) -> None:
         storage.write(str(file), (json.dumps(asdict(self), indent=2) + "\n").encode())
 
@@ -79,9 +85,14 @@ class Sizing:
         )
 
     def describe(self) -> str:
+        if self == NOT_MEASURED:
+            return self.why
         together = f"{self.size} trials train together" if self.size > 1 else "each trial trains alone"
         shared = f", {round(1 / self.gpus)} such workers on a GPU" if self.gpus else ""
         return f"{together}{shared}: {self.why}"
+
+
+NOT_MEASURED = Sizing(size=1, why="not measured yet", device="")
 
 
 def most_useful(trials: int, workers: int) -> int:
@@ -95,13 +106,16 @@ def wanted_sizes(trials: int, workers: int) -> tuple[int, ...]:
 
 
 def without_measuring(
-    cohort: int | Literal["auto"], trials: int, workers: int, kept: Sizing | None = None
+    cohort: int | Literal["auto"], trials: int, workers: int, kept: Sizing | None = None, ranks: int = 1
 ) -> Sizing | None:
     """Return the size where there is nothing to measure; None where there is.
 
     Args:
+        ranks: GPUs that a trial has.
         kept: what was measured before, which serves again as long as the same sizes are in question.
     """
+    if ranks > 1:
+        return Sizing(size=1, why=f"on {ranks} GPUs", device="")
     if cohort != "auto":
         return Sizing(size=cohort, why="as asked", device="")
     asked = wanted_sizes(trials, workers)
@@ -109,7 +123,9 @@ def without_measuring(
         return kept
     if len(asked) > 1:
         return None
-    each = f"{trials} trials are fewer than {2 * ROUNDS} for each of {workers} workers"
+    each = (
+        f"{trials} trials are fewer than {2 * ROUNDS * workers}: {2 * ROUNDS} for each of {workers} workers"
+    )
     return Sizing(size=1, why=each, device="", asked=asked)
 
 
@@ -141,7 +157,7 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
         return 1, note or "more at once are not faster here"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
-        limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS}"
+        limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS} cohorts"
         why += f"; {limit}"
     return enough.size, why
 

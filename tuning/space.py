@@ -84,6 +84,10 @@ def parse_dimension(key: str, value: Any, *, real: bool) -> Dimension:
             return _range(value["low"], value["high"], value.get("log", False), real)
     except RequestError as error:
         raise RequestError(f"search.{key}: {error}") from None
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in ("low", "high", "log", "choices"):
+                raise unknown(f"key in search.{key}", name, ("low", "high", "log", "choices"))
     raise RequestError(
         f"search.{key} must be {{low: L, high: H[, log: true]}} or {{choices: [A, B]}}, but got {value!r}."
     )

@@ -13,6 +13,7 @@ from tuning.space import Dimension, Scalar, ends, is_finite, parse_search, to_pl
 
 Optimizer = Literal["sgd", "rmsprop", "adagrad", "adam"]
 StoppingKind = Literal["asha", "median", "none"]
+Precision = Literal["fp32", "bf16"]
 
 TRAINING_HYPERPARAMETERS = (
     "lr",
@@ -95,11 +96,15 @@ class SweepSpec:
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
     try_: Sequence[Mapping[str, Scalar]] = ()
     """Configurations to run first; what they leave out is suggested."""
+    from_: str | None = None
+    """An earlier sweep of the same home, on whose trials the search looks back."""
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     resources: Resources = field(default_factory=Resources)
     cohort: int | Literal["auto"] = "auto"
     compile: bool = False
     """Whether cohorts compile the steps that they repeat often (torch.compile)."""
+    precision: Precision = "fp32"
+    """bf16: automatic mixed precision while training."""
     seed: int = 0
     max_concurrent: int | None = None
     """Cohorts at the same time; None: as many as the cluster holds."""
@@ -124,12 +129,23 @@ class SweepSpec:
                 _check_count(key, getattr(self, key))
         if not isinstance(self.compile, bool):
             raise RequestError(f"`compile` must be true or false, but got {self.compile!r}.")
+        for key, kind in (("early_stopping", EarlyStopping), ("resources", Resources)):
+            if not isinstance(getattr(self, key), kind):
+                raise RequestError(
+                    f"`{key}` must be of tuning.{kind.__name__}, but got {getattr(self, key)!r}."
+                )
+        _check_word("precision", self.precision, get_args(Precision))
         if self.trial_timeout is not None:
             _check_amount("trial_timeout", self.trial_timeout, is_share=False)
             if not self.trial_timeout:
                 raise RequestError("`trial_timeout` must be more than 0 seconds; leave it out for none.")
         if self.cohort != "auto":
             _check_count("cohort", self.cohort)
+            if self.cohort > 1 and self.ranks > 1:
+                raise RequestError(
+                    f"A trial that has several GPUs trains alone, but `cohort` is {self.cohort} and "
+                    f"resources.gpus {self.ranks}; leave one of them out."
+                )
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise RequestError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
         for key in ("model", "data", "metric", "address", "tracking_uri", "storage", "home"):
@@ -140,6 +156,13 @@ class SweepSpec:
             _check_word("mode", self.mode, get_args(Mode))
         if self.name is not None:
             paths.check_name(str(self.name))
+        if self.from_ is not None:
+            paths.check_name(str(self.from_))
+            if self.from_ == self.name:
+                raise RequestError(
+                    f"`from` must name an earlier sweep, but {self.name!r} is this one's own name; give the "
+                    f"new one another (--name), or extend it: `tuning resume {self.name} --trials TOTAL`."
+                )
         if self.id is not None and not (isinstance(self.id, str) and re.fullmatch(UUID, self.id)):
             raise RequestError(
                 f"`id` must be a sweep's UUID, but got {self.id!r}; leave it out: it is given."
@@ -150,6 +173,11 @@ class SweepSpec:
                 "study and records would move to the head unasked. Use `ray job submit -- tuning sweep ...`."
             )
         _check_hyperparameters(self)
+
+    @property
+    def ranks(self) -> int:
+        """How many devices a trial is trained on at the same time."""
+        return max(1, int(self.resources.gpus or 0))
 
     @property
     def is_resolved(self) -> bool:
@@ -191,7 +219,8 @@ def check_value(key: str, value: object, where: str | None = None) -> None:
             raise RequestError(f"{where} must be true or false, but got {value!r}.")
     elif key in REAL and not (value is None and key == "bn_momentum"):
         if not is_finite(value):
-            raise RequestError(f"{where} must be a finite number, but got {value!r}.")
+            hint = "; a range is LOW:HIGH or LOW:HIGH:log" if where.startswith("search.") else ""
+            raise RequestError(f"{where} must be a finite number, but got {value!r}{hint}.")
         upper_open = value < 1 if key != "bn_momentum" else value <= 1
         lower = value > 0 if key in ("lr", "bn_momentum") else value >= 0
         if not (lower and (upper_open or key in ("lr", "weight_decay"))):

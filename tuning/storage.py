@@ -52,6 +52,29 @@ def write(path: str, content: bytes, check: Check = lambda: None) -> None:
         raise
 
 
+def check_target(to: Path) -> None:
+    """Refuse a file that a user wants written in a folder that does not exist, or that is a folder."""
+    if not to.parent.is_dir():
+        raise RequestError(f"--to must name a file in a folder that exists, but there is no {to.parent}.")
+    if to.is_dir():
+        raise RequestError(f"--to must name a file, but {to} is a folder; name a file in it.")
+
+
+def deliver(to: Path, content: bytes) -> None:
+    """Write a file where the user wants it.
+
+    Raises:
+        RequestError: when it cannot be written there.
+    """
+    check_target(to)
+    try:
+        write(str(to.absolute()), content)
+    except OSError as error:
+        raise RequestError(
+            f"--to must name a file that can be written, but {to}: {error.strerror}."
+        ) from error
+
+
 def read(path: str) -> bytes:
     """Return a file's content; FileNotFoundError if there is none."""
     file = _local(path)

@@ -17,13 +17,31 @@ def status_text(facts: dict[str, Any]) -> str:
     lines = [status_line(facts)]
     if facts["best"]:
         lines.append(best_text(facts["best"]))
+    lines += top_lines(facts)
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
         lines += [f"{word}: {found}" for found in _unfinished(facts)]
     lines.append(f"cohort      {facts['sizing']}")
+    lines += cost_lines(facts)
+    lines += [f"note        {note}" for note in facts["notes"]]
     if facts["driver"]:
         lines.append(f"driver      {facts['driver']}")
     return "\n".join([*lines, f"folder      {facts['folder']}"])
+
+
+def top_lines(facts: dict[str, Any]) -> list[str]:
+    """Return a line per trial that is best so far, where there are several."""
+    lines = [
+        f"trial {one['trial']} {one['state']}: {one['value']:.5g} at epoch {one['epoch']}, "
+        f"{describe(one['hyperparameters'])}"
+        for one in facts["top"]
+    ]
+    return [f"{'top' if not index else '':12}{line}" for index, line in enumerate(lines) if len(lines) > 1]
+
+
+def cost_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what the sweep has cost, as no or one line."""
+    return [f"cost        {facts['spent']}"] if facts["spent"] else []
 
 
 def _unfinished(facts: dict[str, Any]) -> list[str]:
@@ -45,4 +63,22 @@ def best_text(facts: dict[str, Any]) -> str:
     found = f"{facts['metric']}={facts['value']:.5g} at epoch {facts['epoch']}{test}"
     pruned = " (pruned: no trial has completed)" if facts["state"] == "pruned" else ""
     lines = [f"best        trial {facts['trial']}{pruned}: {found}"]
-    return "\n".join([*lines, f"            {describe(facts['hyperparameters'])}"])
+    lines.append(f"            {describe(facts['hyperparameters'])}")
+    return "\n".join([*lines, *_confirmed_lines(facts)])
+
+
+def _confirmed_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what fresh seeds made of the best trial, if it was confirmed."""
+    found = facts.get("confirmed")
+    if found is None:
+        return []
+    low, high = found["interval"]
+    test = "".join(f", {key} {value:.5g}" for key, value in found["test"].items())
+    said = f"in the mean of {found['seeds']} fresh seeds, 95 % interval {low:.5g} to {high:.5g}{test}"
+    lines = [f"confirmed   {facts['metric']} {found['mean']:.5g} {said}"]
+    if hopeless := found["hopeless"]:
+        lines.append(f"            diverged with every fresh seed: trial {', '.join(map(str, hopeless))}")
+    if (newer := found["not_confirmed"]) is not None:
+        better = f"trial {newer['trial']} has {newer['value']:.5g} by the search's figure"
+        lines.append(f"            {better}, not confirmed yet: `tuning confirm {facts['sweep']}`")
+    return lines

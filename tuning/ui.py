@@ -29,13 +29,14 @@ def serve(home: Path, first_port: int) -> None:
         raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
     port = _free_port(first_port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", client.default_uri(home)]
+    command += ["--app-name", "tuning", "--workers", "1", "--backend-store-uri", client.default_uri(home)]
     command += ["--default-artifact-root", paths.tracking_artifacts(home).as_uri()]
     # Its job runner, eight processes for judging language models, is of no use here, and no pickle is opened.
     environment = {
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     log = paths.ui_log(home)
     with open(log, "wb") as output:
@@ -47,7 +48,7 @@ def serve(home: Path, first_port: int) -> None:
     taken = f" (port {first_port} is taken)" if port != first_port else ""
     print(f"starting the MLflow UI over {home}{taken} ...", file=sys.stderr, flush=True)
     try:
-        while server.poll() is None and not _answers(port):
+        while server.poll() is None and not answers(port):
             time.sleep(0.1)
         if server.poll() is None:
             print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
@@ -75,7 +76,8 @@ def _end_all(server: "subprocess.Popen[bytes]") -> None:
             continue
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens at this port of this machine."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

@@ -57,7 +57,7 @@ def main() -> None:
     assert connection.nodes is not None
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     workers = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
     raylets = [node.all_processes["raylet"][0].process.pid for node in workers]
     (gcs,) = cluster.head_node.all_processes["gcs_server"]

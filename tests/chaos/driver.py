@@ -18,6 +18,9 @@ TRIALS, EPOCHS, BATCHES = 6, 3, 4
 DIVERGES, DIVERGES_AT = 0, 2
 """A trial that ends by itself while the others of its cohort go on, and its last epoch."""
 
+COMMAND, BARE = "tuning", "tests.chaos.bare"
+"""Modules: `tuning`, and the same without what the end of a sweep makes for its reader."""
+
 PATIENCE_S = 150.0
 
 SPEC = {
@@ -119,9 +122,14 @@ def started(
     place: str | None = None,
     count: int = 1,
     batch_s: float = 0.0,
+    module: str = BARE,
     **keys: Any,
 ) -> Iterator[Driver]:
-    """Start `tuning sweep` on `SPEC`, to stop when a process comes to `place` for the `count`th time."""
+    """Start `tuning sweep` on `SPEC`, to stop when a process comes to `place` for the `count`th time.
+
+    Args:
+        keys: of the spec, over those of `SPEC`.
+    """
     home, stops = folder / "home", folder / f"stops-{place}"
     home.mkdir(exist_ok=True)
     stops.mkdir(exist_ok=True)
@@ -130,7 +138,7 @@ def started(
     environment = {**armed(place, count, stops, batch_s), "TUNING_HOME": str(home)}
     with open(stops / "output", "w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tuning", "sweep", str(spec), *options],
+            [sys.executable, "-m", module, "sweep", str(spec), *options],
             cwd=folder,
             env=environment,
             stdout=output,

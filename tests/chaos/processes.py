@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,15 +41,29 @@ def below(root: int) -> dict[int, Process]:
     return found
 
 
-def kill(pids: Iterable[int], patience_s: float = 10.0) -> None:
+def kill(pids: Iterable[int]) -> None:
     """Kill processes, and see that they are gone."""
     pids = set(pids)
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    wait_until_gone(pids)
+
+
+def wait_until_gone(pids: Iterable[int], patience_s: float = 10.0) -> None:
+    pids = set(pids)
     end_s = time.monotonic() + patience_s
     while alive := pids & processes().keys():
-        assert time.monotonic() < end_s, f"{alive} outlive SIGKILL"
+        assert time.monotonic() < end_s, f"{alive} live on"
         time.sleep(0.01)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Within, a process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.chaos import processes
+from tests.conftest import QUIET
 
 PATIENCE_S = 90.0
 
@@ -19,9 +20,10 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._place = socket.socket()  # held, without listening: nobody else gets the port meanwhile
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self._port = self._place.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self._port}"
         self.start()
 
@@ -31,7 +33,7 @@ class Server:
         command += ["--artifacts-destination", str(self._folder / "artifacts")]
         with open(self._folder / "server.log", "a") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=QUIET
             )
         end_s = time.monotonic() + PATIENCE_S
         while not self._answers():
@@ -44,6 +46,10 @@ class Server:
     def kill(self) -> None:
         processes.kill(self.pids())
         self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._place.close()
 
     def _answers(self) -> bool:
         try:
@@ -60,4 +66,4 @@ def server(folder: Path) -> Iterator[Server]:
     try:
         yield found
     finally:
-        found.kill()
+        found.close()

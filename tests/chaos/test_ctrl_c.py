@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from tests.chaos import driver, ledger, server
+from tests.chaos.matrix import MODES
 
 AT_ONCE_S = 30.0
 """More than the few seconds that it takes, less than the minute for which a sweep's end waits for MLflow."""
@@ -13,7 +14,7 @@ AT_ONCE_S = 30.0
 def test_a_second_ctrl_c_waits_neither_for_epochs_nor_for_a_server_that_is_away(tmp_path: Path) -> None:
     with server.server(tmp_path / "mlflow") as mlflow:
         options = ("--tracking-uri", mlflow.uri)
-        with driver.started(tmp_path, *options, place="mid-epoch", count=12, cohort=3) as first:
+        with driver.started(tmp_path, *options, place="mid-epoch", count=12, **MODES["cohort"]) as first:
             first.wait_until("mid-epoch")  # the epoch does not end: its worker stands still
             mlflow.kill()
             first.process.send_signal(signal.SIGINT)
@@ -26,6 +27,6 @@ def test_a_second_ctrl_c_waits_neither_for_epochs_nor_for_a_server_that_is_away(
         said = first.output()
         assert "resume with: tuning resume chaos" in said and "Traceback" not in said
         mlflow.start()
-        with driver.started(tmp_path, *options, cohort=3) as second:
+        with driver.started(tmp_path, *options, **MODES["cohort"]) as second:
             assert second.end() == 0, second.output()
-        ledger.assert_nothing_is_lost(second.home, mlflow.uri)
+        ledger.assert_nothing_is_lost(second.home, "cohort", mlflow.uri)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import driver, ledger
+from tests.chaos.matrix import MODES
 
 SIZE = 12 * 2**20
 
@@ -48,18 +49,18 @@ def fill(home: Path, leave: int) -> Path:
 def test_a_full_disk_ends_a_sweep_with_one_message_and_it_can_go_on(
     small_disk: Path, place: str, leave: int
 ) -> None:
-    with driver.started(small_disk, place=place, cohort=3) as first:
+    with driver.started(small_disk, place=place, module=driver.COMMAND, **MODES["cohort"]) as first:
         first.wait_until(place)
         ballast = fill(first.home, leave)
         first.go()
         code = first.end()
     said = first.output()
-    assert "Traceback" not in said
-    if code:
-        (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert code == 1 and "tuning resume chaos" in error, said
-        assert any(word in error for word in ("No space left", "disk is full")), said
+    assert code == 1 and "Traceback" not in said, said
+    (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "tuning resume chaos" in error, said
+    assert any(word in error for word in ("No space left", "disk is full")), said
     ballast.unlink()
-    with driver.started(small_disk, cohort=3) as second:
+    with driver.started(small_disk, module=driver.COMMAND, **MODES["cohort"]) as second:
         assert second.end() == 0, second.output()
-    ledger.assert_nothing_is_lost(second.home)
+    ledger.assert_nothing_is_lost(second.home, "cohort")
+    ledger.assert_it_is_shown(second.home)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_the_cause_of_a_failure_is_kept(make: Make) -> None:
     sweep = make(lambda number, _: State.FAILED, changed(trials=1))
     sweep.run()
     assert sweep.log.ended == [(0, State.FAILED, "Traceback ...\nRuntimeError: trial 0 broke")]
+
+
+def test_trials_whose_worker_died_wait_and_so_do_the_halves_of_a_cohort_that_was_too_large(
+    make: Make,
+) -> None:
+    sweep = make(lambda *_: 1.0, changed(trials=4), size=2)
+    died, too_large = sweep.next(), sweep.next()
+    assert [trial.waits for trial in sweep.trials] == [False] * 4
+    sweep.dispatcher.died(died.id)
+    assert [trial.waits for trial in sweep.trials] == [True, True, False, False]
+    sweep.dispatcher.out_of_memory(too_large.id)
+    assert [trial.waits for trial in sweep.trials] == [True] * 4
 
 
 def test_failures_in_a_row_halt_the_sweep_with_the_reason(make: Make) -> None:
@@ -96,8 +109,37 @@ def test_a_trial_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: M
         assert sweep.next() == first
     sweep.dispatcher.died(first.id)
     assert sweep.states == ["failed"]
-    assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times"}
+    assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times in a row"}
     assert sweep.log.begun == [(0, first.id)]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_deaths_with_progress_between_them_cost_no_trial(make: Make, size: int) -> None:
+    """As of 200 epochs on nodes that come and go: here one is lost after each epoch."""
+    no_rungs = changed(trials=size, epochs=20, early_stopping=EarlyStopping(kind="none"))
+    sweep = make(all_alike, no_rungs, size=size)
+    cohort = sweep.next()
+    for reports in epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec):
+        sweep.dispatcher.report(reports)
+        sweep.dispatcher.died(cohort.id)
+        assert sweep.next() == cohort, "nor is it split"
+    sweep.dispatcher.end(cohort.id)
+    assert sweep.states == ["completed"] * size
+    assert sorted(sweep.log.epochs) == [(n, epoch) for n in range(size) for epoch in range(1, 21)]
+
+
+def test_what_is_trained_and_told_again_after_a_death_is_no_progress(make: Make) -> None:
+    """A trial that kills its worker in its third epoch, of which only the first is ever saved."""
+    sweep = make(all_alike, changed(trials=1, early_stopping=EarlyStopping(kind="none")))
+    cohort, deaths = sweep.next(), 0
+    told = list(islice(epochs_of(cohort, sweep.loss, sweep.folder, sweep.spec), 2))
+    while not sweep.dispatcher.is_done:
+        for reports in told[deaths > 0 :]:
+            sweep.dispatcher.report(reports)
+        sweep.dispatcher.died(cohort.id)
+        deaths += 1
+        sweep.dispatcher.next_cohort()
+    assert (deaths, sweep.states) == (MAX_RETRIES + 1, ["failed"])
 
 
 def test_a_trial_that_kills_its_worker_is_found_by_halving_its_cohort_and_fails_alone(make: Make) -> None:
@@ -241,7 +283,7 @@ def test_what_ray_knows_of_a_death_is_told_and_the_trials_best_state_is_saved_fi
     for _ in range(MAX_RETRIES + 1):
         sweep.dispatcher.died(sweep.next().id, "killed by SIGKILL")
     assert sweep.saved == [{0}]
-    cause = "its worker process or node died 4 times; the last time: killed by SIGKILL"
+    cause = "its worker process or node died 4 times in a row; the last time: killed by SIGKILL"
     assert sweep.log.ended == [(0, State.FAILED, cause)]
 
 

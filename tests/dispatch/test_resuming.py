@@ -69,6 +69,14 @@ def test_a_trial_that_had_come_to_a_rung_is_decided_upon_when_resumed(
     assert (2 in sweep.study.unfinished()) is not bool(states)
 
 
+def test_trials_that_had_come_to_a_rung_together_are_decided_upon_together(make: Make) -> None:
+    """By the values of all of them: one by one, the first to come would go on whatever follows."""
+    dead = make(by_number, size=3)
+    next(epochs_of(dead.next(), by_number, dead.folder, dead.spec))  # to the rung; nothing is told
+    sweep = make(by_number, size=3)
+    assert [trial.number for trial in sweep.trials if trial.state is State.RUNNING] == [2]
+
+
 def test_a_trial_that_was_let_go_on_is_not_decided_upon_again(make: Make) -> None:
     def loss(number: int, _: int) -> float:
         return 5.0 if number == 0 else 1.0

@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.doctor.ward import Patient
+from tests.doctor.ward import NAME, Patient
 from tuning.records import State
+from tuning.study import Study
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
+from tuning.trust import verdict
 
 Damage = Callable[[Patient, int], object]
 """Does harm to a trial that has a checkpoint, or to the sweep as a whole."""
@@ -60,6 +62,22 @@ def _of_run(statement: str) -> Damage:
     return lambda patient, number: patient.sql(statement, patient.run(number).info.run_id)
 
 
+def _other_champion(patient: Patient, number: int) -> None:
+    source = patient.client.get_model_version(NAME, "1").source
+    made = patient.client.create_model_version(NAME, source, tags={"tuning.trial": "99"})
+    patient.client.set_registered_model_alias(NAME, "champion", made.version)
+
+
+def _confirmed(patient: Patient, number: int) -> None:
+    """As by a `tuning confirm` that MLflow was away from."""
+    sweep = patient.sweep()
+    best, runs = sweep.best_or_raise(), [(value, {"test_loss": value}) for value in (0.25, 0.5)]
+    one = verdict.summary(best.number, best.value or 0.0, runs)
+    assert one is not None
+    study = Study(sweep.spec, sweep.paths.journal, write=True)
+    study.facts.set_confirmation(verdict.judge("val_loss", "min", 2, [one]).to_plain())
+
+
 CURABLE: dict[str, tuple[Damage, str]] = {
     "half a record": (
         lambda p, n: _append(p.folder / "study.journal", '{"op_code": 6, "trial_id"'),
@@ -91,8 +109,8 @@ CURABLE: dict[str, tuple[Damage, str]] = {
     "no card": (lambda p, n: p.file(n, "json").unlink(), "its checkpoint has no card"),
     "torn card": (lambda p, n: p.file(n, "json").write_text("{"), "the card of its checkpoint is torn"),
     "other card": (
-        lambda p, n: _other_card(p, n, value=0.125),
-        r"its checkpoint has val_loss=0.125 at epoch \d, the study",
+        lambda p, n: _other_card(p, n, value=7.5),
+        r"its checkpoint has val_loss=7.5 at epoch \d, the study",
     ),
     "other hash": (lambda p, n: _other_card(p, n, sha256="0"), "not the file that its card describes"),
     "another sweep's card": (
@@ -159,13 +177,29 @@ CURABLE: dict[str, tuple[Damage, str]] = {
         lambda p, n: p.client.update_run(p.parent().info.run_id, status="RUNNING"),
         "the sweep's run in MLflow is RUNNING, but should be FINISHED",
     ),
-    "parent interrupted": (
-        lambda p, n: p.client.update_run(p.parent().info.run_id, status="KILLED"),
-        "the sweep's run in MLflow is KILLED, but should be FINISHED",
+    "parent failed": (
+        lambda p, n: p.client.update_run(p.parent().info.run_id, status="FAILED"),
+        "the sweep's run in MLflow is FAILED, but should be FINISHED or KILLED",
     ),
     "other best": (
         lambda p, n: p.client.set_tag(p.parent().info.run_id, "tuning.best_trial", "2"),
         "does not say of the best trial what the study does: tuning.best_trial",
+    ),
+    "other mark": (
+        lambda p, n: p.client.set_tag(p.run(1).info.run_id, "tuning.best", "true"),
+        r"does not say of the best trial what the study does: tuning.best of trial",
+    ),
+    "confirmed since": (
+        _confirmed,
+        "of the best trial what the study does: confirmed_mean, confirmed_low, confirmed_high, tuning.conf",
+    ),
+    "no champion": (
+        lambda p, n: p.client.delete_registered_model_alias(NAME, "champion"),
+        "models:/ward@champion is gone from MLflow's registry",
+    ),
+    "other champion": (
+        _other_champion,
+        "models:/ward@champion should be its model, but is that of trial 99",
     ),
     "no parent": (
         lambda p, n: p.client.delete_run(p.parent().info.run_id),

@@ -23,6 +23,8 @@ def test_a_database_that_is_gone_is_built_anew(patient: Patient, command: Any) -
     done = command("doctor", NAME, *home, "--fix")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     patient.assert_it_agrees()
+    champion = patient.client.get_model_version_by_alias(NAME, "champion")
+    assert champion.tags["tuning.trial"] == str(patient.sweep().best_or_raise().number)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,14 @@ class Patient:
         """Bring the healthy state back. MLflow keeps connections to a database that is gone."""
         if (self.home / "mlflow.db").exists():
             with contextlib.suppress(Exception):  # it may be no database
-                self.client._tracking_client.store.engine.dispose()
+                self.disconnect()
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.copytree(self.kept, self.home, symlinks=True)
+
+    def disconnect(self) -> None:
+        """Have MLflow let go of the database: runs and the registry have a connection each."""
+        for store in (self.client._tracking_client.store, self.client._get_registry_client().store):
+            store.engine.dispose()
 
     def visit(self, *, fix: bool = False) -> visit.Findings:
         return visit.visit(NAME, str(self.home), fix=fix)
@@ -94,6 +99,6 @@ def admitted(home: Path, kept: Path) -> Patient:
     result = tuning.sweep(spec)
     assert result.trials[DIVERGED].state is State.DIVERGED
     assert result.states["completed"] > 1 and result.states["pruned"] > 0, result.states
-    Patient(home, kept).client._tracking_client.store.engine.dispose()
+    Patient(home, kept).disconnect()
     shutil.copytree(home, kept)
     return Patient(home, kept)

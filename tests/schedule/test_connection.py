@@ -1,8 +1,13 @@
 """A cluster that several sweeps use is left after the last of them."""
 
+import threading
 import weakref
 from concurrent.futures import Future
 
+import pytest
+
+from tuning.errors import SweepError
+from tuning.schedule import connection
 from tuning.schedule.connection import Cluster, Node
 
 
@@ -24,6 +29,33 @@ def test_it_is_up_once_its_nodes_are_known() -> None:
     assert cluster.is_up and cluster.nodes() == [Node(host="a", cpus=2, gpus=0)]
 
 
+def test_one_that_ctrl_c_gave_up_is_not_waited_for_but_by_who_connects_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    comes_up = threading.Event()
+
+    def initialise(*_: object) -> list[Node]:
+        assert comes_up.wait(60)
+        told.append("up")
+        return []
+
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection, "_initialise", initialise)
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: "up" in told and "left" not in told)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: told.append("left"))
+    with pytest.raises(KeyboardInterrupt), connection.connect(None) as cluster:
+        monkeypatch.setattr(cluster._nodes, "result", pressed)
+        cluster.nodes()
+    assert told == []
+    comes_up.set()
+    with connection.connect(None) as cluster:
+        assert cluster.nodes() == []
+    assert told == ["up", "left", "up", "left"]
+
+
 def test_what_tune_has_left_is_gone_before_ray_is_left() -> None:
     """In a cycle, as Tune's controller is with the handles of its actors."""
     alive: list[bool] = []
@@ -36,3 +68,29 @@ def test_what_tune_has_left_is_gone_before_ray_is_left() -> None:
     cluster = Cluster(Future(), uses=1, leave=lambda: alive.append(gone() is not None))
     cluster.release()
     assert alive == [False]
+
+
+def started(monkeypatch: pytest.MonkeyPatch, failures: int) -> list[str]:
+    """What Ray is told by a local start that fails so often, as on a machine that is very busy."""
+    told: list[str] = []
+
+    def init(**options: object) -> None:
+        told.append("init")
+        if told.count("init") <= failures:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(connection.ray, "init", init)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: told.append("shutdown"))
+    monkeypatch.setattr(connection, "nodes", lambda: [Node(host="a", cpus=2, gpus=0)])
+    connection._initialise(None, None)
+    return told
+
+
+def test_a_local_start_that_fails_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started(monkeypatch, failures=0) == ["init"]
+    assert started(monkeypatch, failures=1) == ["init", "shutdown", "init"]
+
+
+def test_one_that_fails_twice_ends_the_command_with_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SweepError, match=r"Ray could not start .* timed out .* Nothing is lost"):
+        started(monkeypatch, failures=2)

@@ -7,7 +7,7 @@ import pytest
 
 import tuning
 from tests import sweeps
-from tuning.schedule import searcher
+from tuning.schedule import stopping
 
 MODEL = """
 import os, pathlib, signal, time
@@ -106,4 +106,4 @@ KILLED_BY_RAY = "ray.exceptions.OutOfMemoryError: Task was killed\n\nMemory on t
     ],
 )
 def test_what_ray_knows_of_a_death_is_one_line(error: str, reason: str) -> None:
-    assert searcher._reason(error) == reason
+    assert stopping._reason(error) == reason

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import tuning
 from tests import sweeps
-from tuning.schedule import resources
+from tuning.schedule import resources, worker
 from tuning.schedule.connection import Node
 
 MODEL = """
@@ -76,9 +77,12 @@ def test_trials_of_one_gpu_each_have_it_to_themselves(home: Path, ray_cluster: A
     assert {one["gpus"] for one in seen} == {"0", "1"}
 
 
-def test_a_trial_of_two_gpus_sees_both(home: Path, ray_cluster: Any, tmp_path: Path) -> None:
+def test_a_trial_of_two_gpus_trains_in_two_processes_that_see_both(
+    home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
     _, seen = witness(tmp_path, trials=2, seconds=0.2, gpus=2, max_concurrent=2)
-    assert [sorted(one["gpus"].split(",")) for one in seen] == [["0", "1"], ["0", "1"]]
+    assert [sorted(one["gpus"].split(",")) for one in seen] == [["0", "1"]] * 4
+    assert len({one["pid"] for one in seen}) == 4
 
 
 def test_short_trials_keep_all_workers_busy(home: Path, ray_cluster: Any, tmp_path: Path) -> None:
@@ -126,3 +130,21 @@ def test_gpus_left_open_are_a_share_where_there_are_any() -> None:
     assert resources.chosen(tuning.Resources(), NODES).gpus == 0.25
     assert resources.chosen(tuning.Resources(), NODES[:1]).gpus == 0
     assert resources.chosen(tuning.Resources(gpus=2), NODES).gpus == 2
+
+
+@pytest.mark.parametrize(("gpus", "capped"), [(0.25, [(0.25, "cuda:0")]), (1, []), (2, []), (0, [])])
+def test_a_share_of_a_gpu_is_a_share_of_its_memory(
+    gpus: float, capped: list[tuple[float, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU that is not there; what torch does with the fraction is torch's."""
+    calls: list[tuple[float, str]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda,
+        "set_per_process_memory_fraction",
+        lambda share, device: calls.append((share, str(device))),
+    )
+    spec = tuning.SweepSpec(model="net", resources=tuning.Resources(cpus=1, gpus=gpus))
+    device = worker.prepare_process(spec)
+    assert calls == capped
+    assert str(device) == ("cuda:0" if gpus else "cpu"), "whatever its number: Ray shows its own only"

@@ -68,3 +68,17 @@ def test_the_workers_are_let_go_once() -> None:
     sweep.probing.release()
     sweep.probing.release()
     assert sweep.released == 1
+
+
+def test_a_worker_that_waited_for_the_others_in_vain_decides_with_what_it_found() -> None:
+    """They may come late, or never: a cloud has no more of their kind."""
+    sweep = Sweep(workers=3)
+    for number in range(3):
+        sweep.probing.suggest(str(number))
+    sweep.probing.measured("0", "found")
+    assert not sweep.probing.is_done and sweep.told == []
+    sweep.probing.ended("0")
+    assert sweep.probing.is_done and sweep.told == [["found"]]
+    sweep.probing.measured("1", "late")
+    sweep.probing.ended("1")
+    assert sweep.told == [["found"]]

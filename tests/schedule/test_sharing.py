@@ -69,9 +69,9 @@ def test_what_is_asked_for_or_makes_no_difference_is_not_measured(
 
 
 def test_shares_are_measured_side_by_side_as_far_as_the_cpus_suffice(home: Path, ray_cluster: Any) -> None:
-    spec = plan.prepare(tuning.SweepSpec(model="net", trials=64, epochs=2)).spec
+    planned = plan.prepare(tuning.SweepSpec(model="net", trials=64, epochs=2))
     said: list[str] = []
-    found = sharing.measure_shares(spec, connection.nodes(), said.append)
+    found = sharing.measure_shares(planned.spec, planned.splits, connection.nodes(), said.append)
     assert found.gpus in (1.0, 0.5)  # four on a GPU would need four CPUs
     assert [one.size for one in found.measured][:2] == [1, 2]
     assert said == ["measuring how many workers share a GPU ..."]

@@ -11,11 +11,12 @@ from tuning.data.fetch import Source
 from tuning.data.folder import data_folder
 from tuning.data.own import from_callable
 from tuning.data.preprocess import preprocessor
-from tuning.data.splits import Augment, Splits, Task
+from tuning.data.splits import PARTS, Augment, Splits, Task
 from tuning.naming import unknown
 
 __all__ = [
     "CATALOG",
+    "PARTS",
     "Augment",
     "DataCard",
     "Splits",

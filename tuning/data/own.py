@@ -60,7 +60,7 @@ def from_callable(function: Callable[..., Any], *, name: str, seed: int) -> Spli
         test=datasets["test"],
         num_outputs=_num_outputs(datasets, task, first_target, name),
         input_shape=tuple(first_input.shape),
-        preprocess={"kind": "none", "shape": list(first_input.shape)},
+        preprocess={"kind": "none", "shape": list(first_input.shape), **_integers(first_input)},
         fingerprint=digest,
     )
 
@@ -139,6 +139,12 @@ def _input(x: Tensor) -> Tensor:
     if x.is_floating_point() or x.dtype in (torch.uint8, torch.bool):
         return x.float()
     return x.long()
+
+
+def _integers(x: Tensor) -> dict[str, str]:
+    """Return what a raw input is to stay, if it is one of integers."""
+    dtype = _input(x).dtype
+    return {} if dtype.is_floating_point else {"dtype": str(dtype).removeprefix("torch.")}
 
 
 def _targets(y: Tensor, task: Task, *, batch_axes: int) -> Tensor:

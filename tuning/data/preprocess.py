@@ -23,12 +23,31 @@ def preprocessor(description: dict[str, Any]) -> Callable[[Any], Tensor]:
         case "standardize":
             return _standardizer(description)
         case "none":
-            return lambda raw: _rows(raw, description.get("shape"))
+            shape, dtype = description.get("shape"), input_dtype(description)
+            return lambda raw: _rows(raw, shape, dtype)
         case kind:
             raise RequestError(
                 f"`kind` must be image, standardize or none, but got {kind!r}; "
                 "the checkpoint may come from a newer version."
             )
+
+
+def input_dtype(description: dict[str, Any]) -> torch.dtype:
+    """Return the type of a model's input numbers: float32, of a user's own integers int64."""
+    return torch.int64 if description.get("dtype") == "int64" else torch.float32
+
+
+def in_words(description: dict[str, Any]) -> str:
+    """Return what is to be done to a raw input, for readers who have a model without this program."""
+    if description["kind"] == "none":
+        return "raw, as the data set holds it"
+    raw = "bytes / 255" if description["kind"] == "image" else "raw"
+    return f"scaled: ({raw} - {_few(description['mean'])}) / {_few(description['std'])}"
+
+
+def _few(numbers: Any) -> str:
+    found = [f"{number:.6g}" for number in np.ravel(numbers)]
+    return found[0] if len(found) == 1 else f"[{', '.join(found)}]"
 
 
 def _without_kind(description: dict[str, Any]) -> dict[str, Any]:

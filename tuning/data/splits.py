@@ -14,6 +14,9 @@ Augment = Callable[[Tensor, int], Tensor]
 Arrays = tuple[Tensor, Tensor]
 
 
+PARTS = ("train", "validation", "test")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Splits:
     """Training, validation and test examples of one data set, ready for a model."""
@@ -36,6 +39,11 @@ class Splits:
     """(training batch, seed) -> batch, with random parameters of its own for each example."""
     ordered: bool = False
     """The examples are consecutive windows of one series and must not be shuffled."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all examples are tensors that are at hand, none read one by one."""
+        return all(type(getattr(self, part)) is TensorDataset for part in PARTS)
 
 
 def generator(name: str, seed: int, purpose: str = "split") -> torch.Generator:

@@ -7,7 +7,6 @@ left, if it loads and agrees with the study.
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from tuning import paths, storage, unfinished
 from tuning.doctor import leftovers
+from tuning.doctor.agreement import disagreement
 from tuning.doctor.difference import Difference
 from tuning.engine import checkpoint
 from tuning.errors import CheckpointError
@@ -31,9 +31,6 @@ CARD_FIELDS = {
 }
 
 OWN = re.compile(r"trial-\d+\.(pt|json)")
-
-ROUNDING = 1e-3
-"""An epoch that a death had trained again, in another cohort, may be rounded otherwise than in the study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +91,6 @@ def card_of(sweep: Sweep, trial: TrialRecord) -> dict[str, Any] | None:
     """Return a trial's card, if it is whole and the trial's."""
     found = _card(_on_disk(sweep, trial).card)
     return found if found is not None and disagreement(found, sweep, trial) is None else None
-
-
-def disagreement(content: Mapping[str, Any], sweep: Sweep, trial: TrialRecord) -> str | None:
-    """Return in what a checkpoint, or its card, is not what the study says of its trial."""
-    if (content["sweep_id"], content["trial"]) != (sweep.spec.id, trial.number):
-        return f"its checkpoint is of trial {content['trial']} of a sweep {content['sweep']!r}, not of it"
-    if trial.state.has_ended and content["hyperparameters"] != trial.hyperparameters:
-        return f"its checkpoint was trained with {content['hyperparameters']}, not with the study's values"
-    value, epoch = content["value"], content["epoch"]
-    is_last = trial.state in (State.COMPLETED, State.PRUNED)
-    known = trial.values.get(epoch)  # of others a death may have kept an epoch from the study
-    if not _same(value, known) and (is_last or known is not None):
-        return f"its checkpoint has {sweep.spec.metric}={value} at epoch {epoch}, the study {known}"
-    if is_last and not _same(value, trial.value):
-        return f"its checkpoint is of epoch {epoch}, but its best one is {trial.epoch}"
-    return None
 
 
 def mend(sweep: Sweep, held: Inventory | None) -> None:
@@ -246,7 +227,3 @@ def _content(file: bytes) -> dict[str, Any] | None:
     except CheckpointError:
         return None
     return content
-
-
-def _same(one: float, other: float | None) -> bool:
-    return other is not None and math.isclose(one, other, rel_tol=ROUNDING, abs_tol=1e-9)

@@ -6,6 +6,7 @@ from tuning.doctor.difference import few
 from tuning.ledger import Sweep
 from tuning.records import State
 from tuning.tracking.inventory import Inventory
+from tuning.tracking.known import BEST, CONFIRMED
 
 
 def parent_texts(sweep: Sweep, held: Inventory) -> list[str]:
@@ -35,12 +36,15 @@ def settled_status(sweep: Sweep, held: Inventory | None) -> str:
 def _statuses(sweep: Sweep) -> tuple[str, ...]:
     """Return the parent's status; others that there may have been a reason for follow."""
     states = [trial.state for trial in sweep.trials]
-    is_over = len(states) >= sweep.spec.trials and all(state.has_ended for state in states)
+    have_ended = all(state.has_ended for state in states)
+    is_over = have_ended and len(states) >= sweep.spec.trials
     if is_over and State.COMPLETED not in states:
         return "FAILED", "KILLED"
-    if is_over and sweep.test is not None:
+    if is_over and sweep.test is not None:  # a command that was interrupted at its end has ended as KILLED
         may_have_halted = states.count(State.FAILED) >= sweep.spec.max_failures
-        return ("FINISHED", "FAILED") if may_have_halted else ("FINISHED",)
+        return ("FINISHED", "KILLED", "FAILED") if may_have_halted else ("FINISHED", "KILLED")
+    if have_ended and sweep.test is not None:
+        return "KILLED", "FAILED", "FINISHED"  # the last: by `tuning stop`
     return "KILLED", "FAILED"  # interrupted, or halted
 
 
@@ -50,10 +54,20 @@ def _other(sweep: Sweep, run: Any, held: Inventory) -> list[str]:
     if best is None:
         return []
     ids = [child.info.run_id for child in held.children.get(best.number, [])]
-    metrics = {str(sweep.spec.metric): best.value, **(sweep.test or {})}
+    confirmed = sweep.confirmation
+    metrics = {
+        str(sweep.spec.metric): best.value,
+        **(sweep.test or {}),
+        **(confirmed.metrics() if confirmed is not None else {}),
+    }
     found = [key for key, value in metrics.items() if run.data.metrics.get(key) != value]
     if run.data.tags.get("tuning.best_trial") != str(best.number):
         found.append("tuning.best_trial")
     if len(ids) == 1 and run.data.tags.get("tuning.best_run_id") != ids[0]:
         found.append("tuning.best_run_id")
+    if confirmed is not None and run.data.tags.get(CONFIRMED) != str(confirmed.best.trial):
+        found.append(CONFIRMED)
+    marked = [n for n, runs in held.children.items() for run in runs if run.data.tags.get(BEST) == "true"]
+    if marked != [best.number]:
+        found.append(f"{BEST} of trial {few(marked) or 'none'}")
     return found

@@ -1,11 +1,11 @@
 """MLflow's runs, compared with what they should be, and written where they are not."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tuning.doctor import checkpoints, wanted
+from tuning.doctor.agreement import is_same
 from tuning.doctor.difference import Difference, few
 from tuning.doctor.parent import parent_texts, settled_status
 from tuning.ledger import Sweep
@@ -102,11 +102,12 @@ def mend(sweep: Sweep) -> None:
             mending.tag(held, run, wanted.tags(sweep, trial, parent_id))
         if chart.texts or trial.number in spooled:
             earlier[trial.number] = trial, histories[trial.number]
-    mending.write(replace(job, earlier=earlier), Close(status, sweep.best, sweep.test))
+    close = Close(status, sweep.best, sweep.test, confirmation=sweep.confirmation)
+    mending.write(replace(job, earlier=earlier), close)
 
 
 def _uri(sweep: Sweep) -> str:
-    return sweep.spec.tracking_uri or client.default_uri(sweep.paths.home)
+    return client.uri_of(sweep.spec, sweep.paths.home)
 
 
 def _charts(sweep: Sweep, held: Inventory, histories: Mapping[int, History]) -> dict[int, Chart]:
@@ -149,16 +150,16 @@ def _wrong(should: Run, metric: str, run: Any, points: Points) -> list[str]:
         place
         for place, (value, _) in should.metrics.items()
         if place not in doubled
-        and not all(_same(value, there, place[0] == metric) for there in points.get(place, ()))
+        and not all(_is_right(place[0], value, there, metric) for there in points.get(place, ()))
     ]
     if changed:
         found.append(f"its MLflow run has other values: {_places(changed)}")
     return found
 
 
-def _same(value: float, there: float, is_told: bool) -> bool:
+def _is_right(key: str, value: float, there: float, metric: str) -> bool:
     """Whether a point is right: the study and MLflow were told the sweep's metric in the same words."""
-    return value == there if is_told else math.isclose(value, there, rel_tol=checkpoints.ROUNDING)
+    return value == there if key == metric else is_same(key, value, there)
 
 
 def _lacking(should: Run, tags: Mapping[str, str], run: Any, held: Inventory) -> list[str]:

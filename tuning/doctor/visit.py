@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tuning import attempts, ledger, notation, paths, screen, storage
-from tuning.claim import claim, undriven
-from tuning.doctor import checkpoints, journal, leftovers, runs
+from tuning.claim import REPAIRS, claim, undriven
+from tuning.doctor import champion, checkpoints, journal, leftovers, runs
 from tuning.doctor.difference import Difference
 from tuning.errors import CheckpointError, RequestError, SweepError
 from tuning.ledger import Sweep
@@ -42,7 +43,7 @@ def visit(name: str, home: str | None, *, fix: bool) -> Findings:
     where = SweepPaths(paths.home_folder(home), paths.check_name(name))
     if not os.path.exists(where.spec):
         ledger.open_sweep(name, home)  # says which there are
-    held, log = (claim, where.log) if fix else (undriven, Path(os.devnull))
+    held, log = (partial(claim, work=REPAIRS), where.log) if fix else (undriven, Path(os.devnull))
     with held(where.claim, name), screen.everything_to(log):
         count, before = _look(where)
         if not fix or not any(found.fixable for found in before):
@@ -95,7 +96,7 @@ def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
     found += leftovers.look(sweep)
     try:
         held = runs.read(sweep)
-        found += checkpoints.look(sweep, held) + runs.look(sweep, held)
+        found += checkpoints.look(sweep, held) + runs.look(sweep, held) + champion.look(sweep, held)
     except SweepError as error:
         away = f"{error}; once it answers, `tuning doctor {where.name} --fix` writes what it lacks"
         found += [*checkpoints.look(sweep, None), *runs.waiting(sweep), Difference(None, away, False)]
@@ -130,6 +131,7 @@ def _mend(where: SweepPaths) -> list[Difference]:
         attempt(lambda: leftovers.mend(sweep))
         attempt(lambda: checkpoints.mend(sweep, _held(sweep)))
         attempt(lambda: runs.mend(sweep))
+        attempt(lambda: champion.mend(sweep))
     return trouble
 
 

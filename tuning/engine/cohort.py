@@ -6,7 +6,7 @@ or cannot be stacked, trains by the solo engine.
 
 import itertools
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tuning.data import Splits
-from tuning.engine import grouping, solo
+from tuning.engine import grouping, ranks, solo
 from tuning.engine.solo import Outcome, Training
 from tuning.engine.stacked import StackedTraining
 from tuning.errors import traced
@@ -48,6 +48,9 @@ class Part(Protocol):
     def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
         """Return the states of these members for a resume file."""
 
+    def close(self) -> None:
+        """End what runs beside this process; what it has come to can still be asked for."""
+
 
 @dataclass(slots=True)
 class Epoch:
@@ -78,7 +81,7 @@ class Epoch:
 
 def train(
     cohort: Cohort, spec: SweepSpec, splits: Splits, *, device: torch.device, resume: Resume
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train the members of a cohort, yielding once per epoch.
 
     A member that diverges or raises ends alone; the others go on.
@@ -87,6 +90,7 @@ def train(
         torch.OutOfMemoryError: when the memory does not suffice, which it may for fewer members; a member
             that is the only one fails of it.
         torch.AcceleratorError: when the device is lost to this process.
+        RankDied: when a trial on several devices has lost one of its processes.
     """
     trials = {member.trial.number: member.trial for member in cohort.members}
 
@@ -99,6 +103,16 @@ def train(
 
     parts, notes = _parts(list(trials.values()), spec, splits, device, resume)
     parts = {number: parts[number] if number in parts else alone(number) for number in trials}
+    try:
+        yield from _epochs(cohort, resume, parts, notes, alone)
+    finally:
+        for part in dict.fromkeys(parts.values()):
+            part.close()
+
+
+def _epochs(
+    cohort: Cohort, resume: Resume, parts: dict[int, Part], notes: list[str], alone: Callable[[int], Part]
+) -> Iterator[Epoch]:
     for epoch in range(_first_epoch(cohort, resume), cohort.until + 1):
         reports: list[EpochReport] = []
         for part in dict.fromkeys(parts.values()):
@@ -107,7 +121,7 @@ def train(
                 reports += part.advance(epoch)
                 notes += part.notes()
             except Exception as error:  # vmap raises at what it cannot carry, a model at anything
-                if is_out_of_memory(error) or is_device_lost(error):
+                if is_out_of_memory(error) or may_pass(error):
                     raise
                 notes.append(one_by_one(error))
                 going_on = part.going_on
@@ -123,10 +137,13 @@ def train(
 class _Single:
     """A member that trains by itself; what it raises ends it alone."""
 
-    def __init__(self, trial: TrialSpec, may_be_split: bool, *args: Any, **keys: Any) -> None:
+    def __init__(
+        self, trial: TrialSpec, may_be_split: bool, spec: SweepSpec, *args: Any, **keys: Any
+    ) -> None:
         self._number = trial.number
+        self._share = _of_share(spec.resources.gpus)
         self._may_be_split = may_be_split
-        self._run = solo.train(trial, *args, **keys)
+        self._run = (solo.train if spec.ranks == 1 else ranks.train)(trial, spec, *args, **keys)
         self._training: Training | None = None
         self._has_ended = False
 
@@ -141,10 +158,14 @@ class _Single:
             try:
                 report, self._training = next(self._run)
             except Exception as error:  # a user's model or data may raise anything
-                if is_device_lost(error) or (self._may_be_split and is_out_of_memory(error)):
+                if may_pass(error) or (self._may_be_split and is_out_of_memory(error)):
                     raise
                 report = EpochReport(
-                    trial=self._number, epoch=until, metrics={}, state=State.FAILED, error=traced(error)
+                    trial=self._number,
+                    epoch=until,
+                    metrics={},
+                    state=State.FAILED,
+                    error=traced(error) + (self._share if is_out_of_memory(error) else ""),
                 )
             reports.append(report)
             self._has_ended = report.state is not State.RUNNING
@@ -155,6 +176,9 @@ class _Single:
 
     def outcome(self, number: int) -> Outcome | None:
         return self._training
+
+    def close(self) -> None:
+        self._run.close()
 
     def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
         assert self._training is not None
@@ -212,11 +236,23 @@ def one_by_one(error: Exception) -> str:
     return f"trials train one by one, they cannot be stacked: {reason}{where}"
 
 
+def _of_share(gpus: float | None) -> str:
+    """Return what to say of a trial for which its share of a GPU's memory does not suffice."""
+    if gpus is None or not 0 < gpus < 1:
+        return ""
+    return f" (a worker has {gpus:g} of the GPU's memory: give it more with --gpus-per-trial)"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the host had no memory left; on the CPU torch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error says nothing of the trial, which may train in another process."""
+    return is_device_lost(error) or isinstance(error, ranks.RankDied)
 
 
 def is_device_lost(error: BaseException) -> bool:

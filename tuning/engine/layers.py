@@ -25,6 +25,9 @@ STEP_STRIDE = 2**40
 MOST_AHEAD = 2**17
 """Elements of masks that are drawn at a time, at most, but for one step's."""
 
+CALLS = 2**20
+"""More than a layer is called in one step."""
+
 ELEMENTWISE = (nn.Dropout,)
 CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 """These drop whole channels."""
@@ -114,9 +117,14 @@ class HashDropout(nn.Module):
         self._source = MaskSource(seed, [trial], layer, [p])
         self.begin(0)
 
-    def begin(self, step: int) -> None:
-        """Say which step comes, counted from the start of the training."""
-        self.step = step
+    def begin(self, step: int, part: tuple[int, int, int] | None = None) -> None:
+        """Say which step comes, counted from the start of the training.
+
+        Args:
+            part: first and last row (excluded) of the batch that the input has, and all its rows, where other
+                ranks have the others.
+        """
+        self.step, self._part = step, part
         self.calls = 0  # a module that a forward pass uses twice draws two masks
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +132,15 @@ class HashDropout(nn.Module):
             return x
         self.calls += 1
         shape = mask_shape(x, channelwise=self.channelwise)
-        return x * self._source.mask(self.step, self.calls - 1, shape, x)[0]
+        if self._part is None:
+            return x * self._source.mask(self.step, self.calls - 1, shape, x)[0]
+        first, stop, rows = self._part
+        fold, rest = divmod(len(x), stop - first)  # rows of the input that come of one of the batch
+        if rest:  # its first axis is not the batch's: masks of the rank's own
+            return x * self._source.mask(self.step, self.calls - 1 + CALLS * stop, shape, x)[0]
+        whole = torch.Size((rows * fold, *shape[1:]))
+        mask = self._source.mask(self.step, self.calls - 1, whole, x)[0]
+        return x * mask[first * fold : stop * fold]
 
 
 def replace_dropout(model: nn.Module, seed: int, trial: int) -> list[HashDropout]:

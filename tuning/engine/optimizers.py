@@ -11,17 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuning.resolve import optimizer_defaults
+
 Columns = dict[str, Tensor]
 """Hyperparameters by name, (trials, 1) each, in the type of the parameters."""
 
 State = dict[str, Tensor]
 """Optimizer state by its name in `torch.optim`, (trials, elements) each."""
 
-DEFAULT_LR = {"sgd": 1e-2, "rmsprop": 1e-2, "adagrad": 1e-2, "adam": 1e-3}
-DEFAULT_MOMENTUM = {"sgd": 0.0, "rmsprop": 0.0, "adam": 0.9}
-"""As in torch.optim; Adam's momentum is its first beta, AdaGrad has none."""
-
-DEFAULT_ALPHA, DEFAULT_BETA2 = 0.99, 0.999
 RMSPROP_EPS, ADAGRAD_EPS, ADAM_EPS = 1e-8, 1e-10, 1e-8
 
 STATE_NAMES = {
@@ -34,18 +31,11 @@ STATE_NAMES = {
 
 def columns(optimizer: str, trials: Sequence[Mapping[str, Any]], like: Tensor) -> Columns:
     """Return the numbers of each trial's hyperparameters, with torch.optim's defaults."""
-    defaults = {
-        "lr": DEFAULT_LR[optimizer],
-        "momentum": DEFAULT_MOMENTUM.get(optimizer, 0.0),
-        "weight_decay": 0.0,
-        "alpha": DEFAULT_ALPHA,
-        "beta2": DEFAULT_BETA2,
-    }
     return {
         key: torch.tensor([[float(trial.get(key, default))] for trial in trials], dtype=torch.float64).to(
             like
         )
-        for key, default in defaults.items()
+        for key, default in optimizer_defaults(optimizer).items()
     }
 
 

@@ -120,7 +120,7 @@ def _alone(
     optimizer = solo.make_optimizer(model, trials[0].hyperparameters)
     kept = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return (
-        lambda batches: solo.train_epoch(model, optimizer, batches, splits, dropouts, 0),
+        lambda batches: solo.train_epoch(model, optimizer, batches, splits, dropouts, 0, spec.precision),
         lambda batches: solo.evaluate(model, batches, splits),
         KEPT * kept,
     )
@@ -140,6 +140,7 @@ def _together(
         seed=spec.seed,
         task=splits.task,
         carry=splits.ordered,
+        precision=spec.precision,
     )
     kept = sum(rows.numel() * rows.element_size() for rows in stack.rows.values())
     return lambda batches: stack.train_epoch(batches, 0), stack.evaluate, KEPT * kept

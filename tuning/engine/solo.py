@@ -6,9 +6,9 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,34 @@ from torch import Tensor, nn
 from tuning.data import Splits
 from tuning.engine.batches import Batch, Batches, augmented
 from tuning.engine.layers import HashDropout, replace_dropout
-from tuning.engine.optimizers import DEFAULT_ALPHA, DEFAULT_BETA2, DEFAULT_LR, DEFAULT_MOMENTUM
+from tuning.engine.precision import autocast
 from tuning.records import EpochReport, State, TrialSpec, improves
 from tuning.references import load_model
+from tuning.resolve import optimizer_defaults
 from tuning.seeds import derive
-from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
+from tuning.spec import TRAINING_HYPERPARAMETERS, Precision, SweepSpec
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "classification": nn.functional.cross_entropy,
     "regression": nn.functional.mse_loss,
 }
+
+
+class Together(Protocol):
+    """What is otherwise where several ranks train a trial (`ranks`)."""
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[Batch],
+        splits: Splits,
+        dropouts: list[HashDropout],
+        first_step: int,
+        precision: Precision,
+    ) -> float: ...
+
+    def agreed(self, metrics: dict[str, float]) -> dict[str, float]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,8 +78,12 @@ def train(
     until: int,
     device: torch.device,
     resume: dict[str, Any] | None = None,
-) -> Iterator[tuple[EpochReport, Training]]:
+    together: Together | None = None,
+) -> Generator[tuple[EpochReport, Training], None, None]:
     """Train one trial up to and including epoch `until`, yielding after each epoch.
+
+    Args:
+        together: takes part in the training of several ranks; None: there is only this one.
 
     The yielded state refers to live tensors: save it before asking for the next epoch. A loss
     that is no finite number ends the trial as `diverged`.
@@ -84,8 +106,11 @@ def train(
         batches = rows.shuffled(spec.seed, epoch)
         if trial.hyperparameters.get("augment") and splits.augment is not None:
             batches = augmented(batches, splits, spec.seed, epoch)
-        train_loss = train_epoch(model, optimizer, batches, splits, dropouts, (epoch - 1) * rows.steps)
+        first_step = (epoch - 1) * rows.steps
+        take_steps = train_epoch if together is None else together.train_epoch
+        train_loss = take_steps(model, optimizer, batches, splits, dropouts, first_step, spec.precision)
         metrics = {"train_loss": train_loss, **evaluate(model, held_out.in_order(), splits)}
+        metrics = metrics if together is None else together.agreed(metrics)
         diverged = not all(math.isfinite(value) for value in metrics.values())
         state.epoch, state.model = epoch, model.state_dict()
         state.optimizer = optimizer.state_dict()["state"]
@@ -112,6 +137,7 @@ def train_epoch(
     splits: Splits,
     dropouts: list[HashDropout],
     first_step: int,
+    precision: Precision = "fp32",
 ) -> float:
     """Take one step per batch; return the mean training loss."""
     model.train()
@@ -121,8 +147,9 @@ def train_epoch(
     for step, (inputs, targets) in enumerate(batches, start=first_step):
         for dropout in dropouts:
             dropout.begin(step)
-        outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
-        loss = LOSSES[splits.task](outputs, targets)
+        with autocast(precision, inputs.device):
+            outputs, hidden = predict(model, inputs, hidden, carry=splits.ordered)
+            loss = LOSSES[splits.task](outputs, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,22 +184,17 @@ def build_model(trial: TrialSpec, spec: SweepSpec, splits: Splits) -> nn.Module:
 
 
 def make_optimizer(model: nn.Module, hyperparameters: dict[str, Any]) -> torch.optim.Optimizer:
-    name = hyperparameters.get("optimizer", "sgd")
-    lr = hyperparameters.get("lr", DEFAULT_LR[name])
-    weight_decay = hyperparameters.get("weight_decay", 0.0)
+    name = str(hyperparameters.get("optimizer", "sgd"))
+    given = {**optimizer_defaults(name), **hyperparameters}
+    common = {"lr": given["lr"], "weight_decay": given["weight_decay"]}
     parameters = model.parameters()
     if name == "adagrad":
-        return torch.optim.Adagrad(parameters, lr=lr, weight_decay=weight_decay)
-    momentum = hyperparameters.get("momentum", DEFAULT_MOMENTUM[name])
+        return torch.optim.Adagrad(parameters, **common)
     if name == "adam":
-        betas = (momentum, hyperparameters.get("beta2", DEFAULT_BETA2))
-        return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+        return torch.optim.Adam(parameters, betas=(given["momentum"], given["beta2"]), **common)
     if name == "rmsprop":
-        alpha = hyperparameters.get("alpha", DEFAULT_ALPHA)
-        return torch.optim.RMSprop(
-            parameters, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay
-        )
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        return torch.optim.RMSprop(parameters, alpha=given["alpha"], momentum=given["momentum"], **common)
+    return torch.optim.SGD(parameters, momentum=given["momentum"], **common)
 
 
 def predict(model: nn.Module, inputs: Tensor, hidden: Any, *, carry: bool) -> tuple[Tensor, Any]:

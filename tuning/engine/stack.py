@@ -16,10 +16,12 @@ from tuning.engine import compiled, solo, twins
 from tuning.engine.batches import Batch
 from tuning.engine.layers import MaskSource
 from tuning.engine.optimizers import StackedOptimizer
+from tuning.engine.precision import autocast
 from tuning.engine.program import Program, Statistics
 from tuning.engine.rows import CannotStack, Layout
 from tuning.engine.twins import RunningStatistics
 from tuning.records import TrialSpec
+from tuning.spec import Precision
 
 Hidden = Any
 """A hidden state that is handed on, (trials, ...) each; () at the start and where there is none."""
@@ -33,6 +35,7 @@ class Stack:
         seed: the sweep's, for dropout masks.
         carry: whether hidden states go from batch to batch.
         compile: whether steps that are repeated often are compiled.
+        precision: of the training.
 
     Raises:
         CannotStack: when these models cannot be stacked.
@@ -48,8 +51,9 @@ class Stack:
         task: str,
         carry: bool,
         compile: bool = False,
+        precision: Precision = "fp32",
     ) -> None:
-        self._task, self._carry = task, carry
+        self._task, self._carry, self._precision = task, carry, precision
         self.layout = Layout.of(models[0])
         self.rows = {dtype: rows.to(device) for dtype, rows in self.layout.stack(models).items()}
         self.parameters = self.rows[self.layout.dtype][:, : self.layout.num_trained]
@@ -61,7 +65,7 @@ class Stack:
         self.optimizer = StackedOptimizer(optimizer, self.parameters, hyperparameters)
         self._running = RunningStatistics(models, self.tensors)
         self._sources = _mask_sources(models, trials, seed)
-        key = len(models), str(device), task, carry
+        key = len(models), str(device), task, carry, precision
         graphs = compiled.shared(models[0], key) if compile else None
         self._program = Program(models[0].to(device))
         self._shapes: dict[torch.Size, dict[str, list[torch.Size]]] = {}
@@ -139,10 +143,11 @@ class Stack:
     ) -> Any:
         """Compute all that a step needs: losses, gradients, hidden state, statistics, changed buffers."""
         leaves = {name: tensors[name].detach().requires_grad_() for name in self.layout.trained}
-        with _no_slow_fallback():
+        with _no_slow_fallback(), autocast(self._precision, inputs.device):
             losses, hidden, statistics, changed = self._train(
                 {**tensors, **leaves}, masks, hidden, inputs, targets
             )
+        with _no_slow_fallback():
             found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         return losses.detach(), found, *tree_map(Tensor.detach, (hidden, statistics, changed))
 

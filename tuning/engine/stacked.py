@@ -55,6 +55,7 @@ class StackedTraining:
             task=splits.task,
             carry=splits.ordered,
             compile=spec.compile,
+            precision=spec.precision,
         )
         self._histories: list[list[dict[str, float]]] = [[] for _ in trials]
         self._best_epochs: list[int | None] = [None for _ in trials]
@@ -118,6 +119,9 @@ class StackedTraining:
             elif better:
                 kept[rows] = self._stack.rows[dtype][rows]
 
+    def close(self) -> None:
+        """Nothing: it runs in this process alone."""
+
     def notes(self) -> list[str]:
         return self._stack.notes()
 
@@ -126,6 +130,13 @@ class StackedTraining:
         row = self.numbers.index(number)
         best = _best(self._stack.layout, self._live(), row)
         return Outcome(epoch=self.epoch, history=self._histories[row], best=best)
+
+    def has_ended(self, row: int) -> bool:
+        return row in self._ended
+
+    def member(self, row: int) -> Training:
+        """Return the whole state of the member in a row; its tensors are copies."""
+        return Training(**_member(self._stack.layout, self._live(), row))
 
     def to_plain(self, numbers: Sequence[int]) -> Plain:
         """Return the states of these members; where it is all of them, their tensors are live."""

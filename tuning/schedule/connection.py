@@ -26,8 +26,13 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402  (after the settings above)
+from ray.exceptions import RuntimeEnvSetupError  # noqa: E402
 
-from tuning.errors import RequestError  # noqa: E402
+from tuning.errors import RequestError, SweepError, one_line  # noqa: E402
+from tuning.schedule import shipping  # noqa: E402
+
+MAX_REASON = 200
+"""Characters of what Ray says of a failed start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Cluster:
         self, nodes: "Future[list[Node]]", uses: int, leave: Callable[[], object] = lambda: None
     ) -> None:
         self._nodes, self._uses, self._leave = nodes, uses, leave
+        self.is_wanted = True
+        """Whether whoever waited for it still does."""
 
     @property
     def is_up(self) -> bool:
@@ -62,8 +69,14 @@ class Cluster:
 
         Raises:
             RequestError: when there is no such cluster.
+            SweepError: when a local one does not start.
+            KeyboardInterrupt: on Ctrl-C; nobody waits for it any more.
         """
-        return self._nodes.result()
+        try:
+            return self._nodes.result()
+        except KeyboardInterrupt:
+            self.is_wanted = False
+            raise
 
     def release(self) -> None:
         """Note that one sweep has run; after the last one leave the cluster, while records are closed.
@@ -77,46 +90,98 @@ class Cluster:
             self._leave()
 
 
+_ray = ThreadPoolExecutor(1, thread_name_prefix="ray-init")
+"""One thread connects and disconnects: from another, Ray's core waits 15 s for it.
+
+What is asked of it goes in turn, so that who connects comes after a disconnection that nobody waited for.
+"""
+
+
 @contextlib.contextmanager
-def connect(address: str | None, uses: int = 1) -> Iterator[Cluster]:
+def connect(address: str | None, uses: int = 1, own_files: Path | None = None) -> Iterator[Cluster]:
     """Connect to the cluster at `address`, or start a local one and stop it at the end.
+
+    Args:
+        own_files: a folder that goes to every other node (`shipping`).
 
     A local cluster takes four seconds to come up, in which its user can import torch and check the
     request. A process that is connected already (a notebook, a test, another sweep) keeps its connection.
     """
-    if ray.is_initialized():
+    if _ray.submit(ray.is_initialized).result():
+        if own_files is not None and len(nodes()) > 1:
+            raise RequestError(
+                f"{own_files} must go to every node of the cluster, but this process is connected to it "
+                "already; leave that to the sweep (`ray.shutdown()`), which brings your files along."
+            )
         done: Future[list[Node]] = Future()
         done.set_result(nodes())
         yield Cluster(done, uses)
         return
-    # One thread connects and disconnects: from another, Ray's core waits 15 s for it.
-    with ThreadPoolExecutor(1, thread_name_prefix="ray-init") as executor:
-        try:
-            yield Cluster(executor.submit(_initialise, address), uses, lambda: executor.submit(ray.shutdown))
-        finally:
-            with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
-                executor.submit(ray.shutdown).result()  # prints what workers said last
+    cluster = Cluster(_ray.submit(_initialise, address, own_files), uses, lambda: _ray.submit(ray.shutdown))
+    try:
+        yield cluster
+    finally:
+        with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
+            left = _ray.submit(ray.shutdown)  # prints what workers said last
+            if cluster.is_wanted:
+                left.result()
 
 
-def _initialise(address: str | None) -> list[Node]:
+def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
     if address is None:
         # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
-        ray.init(
-            address="local",
-            num_cpus=local_cpus(),  # what requests are checked against: Ray itself rounds a quota down to 0
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            _start_local()
+        except Exception:  # Ray gives a node 30 s to come up, which a busy machine may not grant
+            ray.shutdown()
+            _start_again()
         return nodes()
+    if own_files is not None:
+        shipping.check(own_files)
     try:
-        ray.init(address=address, logging_level=logging.ERROR)
+        with shipping.packed(own_files) as runtime_env:
+            ray.init(address=address, logging_level=logging.ERROR, runtime_env=runtime_env)
+    except RuntimeEnvSetupError as error:
+        raise RequestError(
+            f"{own_files} goes to every node of the cluster, but cannot: {error}. Put your own files into a "
+            "folder of their own; what .gitignore or .rayignore name there stays behind."
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
+        if "Version mismatch" in str(error):
+            raise RequestError(f"The cluster at --address {address!r} has other versions: {error}") from error
+        if "runtime env" in str(error).lower():
+            raise RequestError(
+                f"Your own files cannot be sent to the cluster's nodes: {one_line(error)[:MAX_REASON]}; "
+                "leave py_modules, excludes and TUNING_... variables out of the job's runtime environment."
+            ) from error
         raise RequestError(
             f"There is no Ray cluster at --address {address!r}: {error}. "
-            "Start one (`ray start --head`), or leave --address out for a local one."
+            "Start one (`ray start --head`), or leave --address out for a local one; one that asks for a "
+            "token wants it in ~/.ray/auth_token, and RAY_AUTH_MODE=token."
         ) from error
     return nodes()
+
+
+def _start_local() -> None:
+    ray.init(
+        address="local",
+        num_cpus=local_cpus(),  # what requests are checked against: Ray itself rounds a quota down to 0
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _start_again() -> None:
+    try:
+        _start_local()
+    except Exception as error:  # Ray raises all kinds
+        ray.shutdown()
+        raise SweepError(
+            f"Ray could not start on this machine, twice: {one_line(error)[:MAX_REASON]} Is it very busy, or "
+            "short of memory or disk? Nothing is lost: run the command again. Ray's own logs: "
+            "/tmp/ray/session_latest/logs"
+        ) from error
 
 
 def local_cpus() -> int:

@@ -55,6 +55,10 @@ def read(file: Path) -> dict[str, Any]:
     """
     try:
         return read_text(file.read_text(encoding="utf-8"), file)
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"The cluster file {file} does not exist here; name one: tuning cluster check FILE."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"The cluster file {file} cannot be read: {error}") from error
 

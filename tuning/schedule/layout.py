@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tuning.schedule import sharing
+from tuning.data import Splits
+from tuning.errors import SweepError
+from tuning.schedule import resources, sharing, shipping
 from tuning.schedule.connection import Node, connect
-from tuning.schedule.resources import local_node, share
+from tuning.schedule.resources import expected_nodes, local_node, share
+from tuning.schedule.worker import failed
 from tuning.sizing import Sizing, from_workers, wanted_sizes, without_measuring
 from tuning.spec import Resources, SweepSpec
 
@@ -14,12 +17,19 @@ from tuning.spec import Resources, SweepSpec
 class Layout:
     """What would run where."""
 
+    nodes: Sequence[Node]
+    """Those that an autoscaler may add among them."""
     resources: Resources
     workers: int
     sizing: Sizing
 
+    def seconds(self, trials: int) -> float | None:
+        """Return how long so many trials train to their last epoch; None where nothing was measured."""
+        rate = self.sizing.trials_per_s * min(self.workers, trials)
+        return trials / rate if rate else None
 
-def lay_out(spec: SweepSpec, kept: Sizing | None, say: Callable[[str], None]) -> Layout:
+
+def lay_out(spec: SweepSpec, splits: Splits, kept: Sizing | None, say: Callable[[str], None]) -> Layout:
     """Return how a complete spec would run on its cluster; a local one is started to measure on.
 
     Args:
@@ -30,21 +40,30 @@ def lay_out(spec: SweepSpec, kept: Sizing | None, say: Callable[[str], None]) ->
         RequestError: when the cluster cannot be reached, or holds no such worker.
     """
     if spec.address is None:
-        size, workers, known = _without_measuring(spec, kept, [local_node()])
+        here = [local_node()]
+        size, workers, known = _without_measuring(spec, kept, here)
         if known is not None:
-            return Layout(size, workers, known)
-    with connect(spec.address) as cluster:
-        nodes = cluster.nodes()
-        if sharing.is_open(spec, nodes, kept):
-            kept = sharing.measure_shares(spec, nodes, say)
+            return Layout(here, size, workers, known)
+    with connect(spec.address, own_files=shipping.folder_of([spec])) as cluster:
+        living, nodes = cluster.nodes(), expected_nodes()
+        if sharing.is_open(spec, living, kept):
+            kept = sharing.measure_shares(spec, splits, living, say)
         size, workers, found = _without_measuring(spec, kept, nodes)
         if found is None:
-            say("measuring cohort sizes ...")
             used = min(workers, spec.trials)
-            sizes = wanted_sizes(spec.trials, used)
-            told = sharing.measure_together(replace(spec, resources=size), sizes, used, count=1)
+            told = _measured(replace(spec, resources=size), splits, used, living, say)
             found = from_workers(told, spec.trials, used)
-        return Layout(size, workers, found)
+        return Layout(nodes, size, workers, found)
+
+
+def _measured(
+    spec: SweepSpec, splits: Splits, workers: int, living: Sequence[Node], say: Callable[[str], None]
+) -> list[str]:
+    """Measure on a node that is up: no autoscaler shall buy one to answer a question."""
+    if not resources.count(spec.resources, living):
+        return [failed(SweepError("no node that holds a worker is up yet; the sweep will measure"))]
+    say("measuring cohort sizes ...")
+    return sharing.measure_together(spec, splits, wanted_sizes(spec.trials, workers), workers, count=1)
 
 
 def _without_measuring(
@@ -53,4 +72,5 @@ def _without_measuring(
     size, workers = share(sharing.with_share(spec, kept), nodes)
     if sharing.is_open(spec, nodes, kept):
         return size, workers, None
-    return size, workers, without_measuring(spec.cohort, spec.trials, min(workers, spec.trials), kept)
+    used = min(workers, spec.trials)
+    return size, workers, without_measuring(spec.cohort, spec.trials, used, kept, spec.ranks)

@@ -3,11 +3,12 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.records import EpochReport, Place, State
+from tuning.records import EpochReport, Place, Span, State
 
 KEY = "message"
 """The key of a Tune result under which a message stands."""
@@ -16,13 +17,18 @@ KEY = "message"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     worker: dict[str, Any] = field(default_factory=dict)
-    """Host, pid, GPUs, and since when the process is up (`up_at`, seconds of the wall clock)."""
+    """Host, pid, GPUs, and by its wall clock since when it is up (`up_at`, in seconds), and `sent_at`."""
     cohort: str = ""
+    begin_s: float = 0.0
+    """When the process began with the cohort, by its wall clock."""
     reports: Sequence[EpochReport] = ()
     notes: Sequence[str] = ()
     """What the user should know of, once."""
     stacks: Sequence[Sequence[int]] = ()
-    """Trials that train as one program, in their order; told once per cohort."""
+    """Trials that train as one program, in their order."""
+    machine: str = ""
+    """What kind of device they train on, and with how many threads."""
+    threads: int = 1
     out_of_memory: bool = False
     """Whether the cohort was too large for its device, and ends with this message."""
     fault: str | None = None
@@ -37,15 +43,29 @@ class Message:
         return f"{host}, GPU {gpus}" if gpus else str(host)
 
     def places(self) -> Iterator[Place]:
-        """Yield where each trial trains that has something to report."""
+        """Yield where each trial trains that has something to report.
+
+        What an earlier attempt has trained, which takes no time here, was trained elsewhere.
+        """
         first: dict[int, int] = {}
         for report in self.reports:
-            first.setdefault(report.trial, report.epoch)
+            if report.seconds > 0 or report.state is State.FAILED:
+                first.setdefault(report.trial, report.epoch)
         slots = {number: (slot, len(found)) for found in self.stacks for slot, number in enumerate(found)}
+        span = Span(self.where, self.worker["pid"], self.begin_s, self.worker["sent_at"]) if first else None
         for number, epoch in first.items():
             slot, width = slots.get(number, (0, 1))
+            assert span is not None
             yield Place(
-                trial=number, where=self.where, cohort=self.cohort, epoch=epoch, slot=slot, width=width
+                trial=number,
+                where=self.where,
+                cohort=self.cohort,
+                epoch=epoch,
+                slot=slot,
+                width=width,
+                span=span,
+                machine=self.machine,
+                threads=self.threads,
             )
 
     def encode(self, up_at: float) -> dict[str, str]:
@@ -55,13 +75,17 @@ class Message:
             "pid": os.getpid(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "up_at": up_at,
+            "sent_at": time.time(),
         }
         plain = {
             "worker": worker,
             "cohort": self.cohort,
+            "begin_s": self.begin_s,
             "reports": [[getattr(one, name) for name in REPORT] for one in self.reports],
             "notes": list(self.notes),
             "stacks": [list(found) for found in self.stacks],
+            "machine": self.machine,
+            "threads": self.threads,
             "out_of_memory": self.out_of_memory,
             "fault": self.fault,
             "probe": self.probe,

@@ -51,9 +51,14 @@ class Probing:
         self._settle()
 
     def ended(self, trial_id: str) -> None:
-        """Note that a worker has measured, or died over it."""
+        """Note that a worker has measured, or died over it.
+
+        One that has waited for the others in vain ends with what it found: they may come late, or never.
+        """
         self._running.discard(trial_id)
         self._settle()
+        if trial_id in self._found:
+            self._say()
 
     def release(self) -> None:
         if not self._is_released:
@@ -62,6 +67,10 @@ class Probing:
 
     def _settle(self) -> None:
         """Once every worker has measured or died over it, say what was found."""
-        if not self.is_done and not self._left and self._running <= self._found.keys():
+        if not self._left and self._running <= self._found.keys():
+            self._say()
+
+    def _say(self) -> None:
+        if not self.is_done:
             self.is_done = True
             self._probe.on_measured(list(self._found.values()))

@@ -13,24 +13,25 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tuning.data import Splits
 from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError
 from tuning.interrupt import held_back
+from tuning.schedule import datasets, survey
+from tuning.schedule.awaiting import Awaiting
 from tuning.schedule.gate import Gate
 from tuning.schedule.messages import KEY, Message, decode
 from tuning.schedule.probing import Probe, Probing
-from tuning.schedule.trainable import Work, run_cohort
+from tuning.schedule.stopping import StopWhenHalted
+from tuning.schedule.trainable import run_cohort
+from tuning.schedule.work import Work
 from tuning.spec import SweepSpec
 
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
 logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-
-MAX_REASON = 300
-"""Characters of what Ray says of a death: it goes on to guess."""
 
 Listener = Callable[[Message], None]
 """Told every message of a worker."""
@@ -44,12 +45,16 @@ class CohortSearcher(Searcher):
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, max_concurrent: int, listener: Listener, probing: Probing | None
+        self,
+        dispatcher: Dispatcher,
+        room: Callable[[], int],
+        listener: Listener,
+        probing: Probing | None,
     ) -> None:
         super().__init__()
         self.failure: Exception | None = None
         self._dispatcher = dispatcher
-        self._max_concurrent = max_concurrent
+        self._room = room
         self._listener = listener
         self._probing = probing
         self._cohorts: dict[str, str] = {}
@@ -66,11 +71,12 @@ class CohortSearcher(Searcher):
             return self._probing.suggest(trial_id)
         cohort = None
         with self._kept():
-            if len(self._cohorts) < self._max_concurrent:
+            self._dispatcher.workers = self._room()
+            if len(self._cohorts) < self._dispatcher.workers:
                 cohort = self._dispatcher.next_cohort()
         if cohort is not None:
             self._cohorts[trial_id] = cohort.id
-        if self._probing is not None and (cohort is None or len(self._cohorts) >= self._max_concurrent):
+        if self._probing is not None and (cohort is None or len(self._cohorts) >= self._dispatcher.workers):
             self._probing.release()  # all cohorts that may wait do
         if self.failure is not None:
             return Searcher.FINISHED
@@ -128,59 +134,28 @@ class CohortSearcher(Searcher):
         raise NotImplementedError("A sweep is resumed from its study, never from Tune's state.")
 
 
-class StopWhenHalted(FIFOScheduler):
-    """Ends every cohort at its next report once the dispatcher has halted, and hears why workers died.
-
-    Args:
-        deaths: filled with what Ray knows of each death, by Tune's trial id.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, deaths: dict[str, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._dispatcher, self._deaths = dispatcher, deaths
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as the searcher's
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        halted = self._dispatcher.halted is not None
-        decision: str = TrialScheduler.STOP if halted else TrialScheduler.CONTINUE
-        return decision
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tune tells the searcher next, and not why."""
-        with contextlib.suppress(
-            Exception
-        ):  # its file of the error is gone, say: it is a word to the user only
-            self._deaths[trial.trial_id] = _reason(str(trial.get_error()))
-
-
-def _reason(error: str) -> str:
-    """Return what stands of use in Ray's account of a worker's death, as one line."""
-    detail = error.partition("Worker exit detail: ")[2] or error
-    lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
-    said = lines[0] if "Worker exit detail: " in error else lines[-1]
-    return said[:MAX_REASON]
-
-
 def run(
     spec: SweepSpec,
     dispatcher: Dispatcher,
     *,
     attempt: str,
-    fingerprint: str,
+    splits: Splits,
     scratch: Path,
     workers: int,
+    room: Callable[[], int],
     listener: Listener,
+    phase: Callable[[str], None],
     probe: Probe | None = None,
 ) -> None:
     """Run cohorts on the connected cluster until the dispatcher is done.
 
     Args:
         attempt: that this driver has begun (`attempts`).
-        fingerprint: of the data, which every worker must find the same.
+        splits: the data, which every worker must find the same.
         scratch: a folder for what Tune keeps, of which nothing is read again.
-        workers: cohorts at the same time.
+        workers: cohorts at the same time, to begin with.
+        room: how many there may be from now on.
+        phase: told what is waited for.
         probe: what the workers measure first; None: nothing.
 
     Raises:
@@ -193,39 +168,43 @@ def run(
         spec=spec,
         folder=dispatcher.folder,
         attempt=attempt,
-        fingerprint=fingerprint,
+        versions=survey.versions(),
+        fingerprint=splits.fingerprint,
+        data=datasets.put(splits),
         gate=gate,
         workers=workers,
     )
     probing = Probing(probe, workers, let_go) if probe is not None else None
-    searcher = CohortSearcher(dispatcher, workers, listener, probing)
-    trainable = tune.with_resources(
-        partial(run_cohort, work=work),
-        tune.PlacementGroupFactory([{"CPU": spec.resources.cpus, "GPU": spec.resources.gpus or 0}]),
-    )
+    searcher = CohortSearcher(dispatcher, room, listener, probing)
     with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=StopWhenHalted(dispatcher, searcher.deaths),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="cohorts",
-                storage_path=str(scratch),
-                verbose=0,
-            ),
-        )
         try:
-            tuner.fit()
+            _tuner(work, searcher, dispatcher, scratch, Awaiting(spec.resources, phase)).fit()
         except (TuneError, RayError, ConnectionError) as error:
             last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
             raise SweepError(f"Ray could not go on: {last[0]}") from error
     if searcher.failure is not None:
         raise SweepError(f"The sweep could not go on: {dispatcher.halted}") from searcher.failure
+
+
+def _tuner(
+    work: Work, searcher: CohortSearcher, dispatcher: Dispatcher, scratch: Path, awaiting: Awaiting
+) -> tune.Tuner:
+    size = work.spec.resources
+    trainable = tune.with_resources(
+        partial(run_cohort, work=work),
+        tune.PlacementGroupFactory([{"CPU": size.cpus, "GPU": size.gpus or 0}]),
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=StopWhenHalted(dispatcher, searcher.deaths),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(name="cohorts", storage_path=str(scratch), verbose=0, callbacks=[awaiting]),
+    )
 
 
 @contextlib.contextmanager

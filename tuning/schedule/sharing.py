@@ -9,11 +9,12 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import sizing
-from tuning.references import load_data
+from tuning.data import Splits
+from tuning.schedule import datasets, resources
 from tuning.schedule.connection import Node
 from tuning.schedule.gate import Gate
 from tuning.schedule.resources import GPU_SHARE, num_workers, share
-from tuning.schedule.worker import failed, measure, pass_gate, prepare_process
+from tuning.schedule.worker import failed, load_splits, measure, pass_gate, prepare_process
 from tuning.sizing import Sizing
 from tuning.spec import Resources, SweepSpec
 
@@ -37,7 +38,9 @@ def with_share(spec: SweepSpec, kept: Sizing | None) -> SweepSpec:
     return replace(spec, resources=replace(spec.resources, gpus=kept.gpus))
 
 
-def measure_shares(spec: SweepSpec, nodes: Sequence[Node], say: Callable[[str], None]) -> Sizing:
+def measure_shares(
+    spec: SweepSpec, splits: Splits, nodes: Sequence[Node], say: Callable[[str], None]
+) -> Sizing:
     """Measure each share with as many workers at a time as fit on one GPU; return the best one's sizing."""
     say("measuring how many workers share a GPU ...")
     found = []
@@ -47,7 +50,7 @@ def measure_shares(spec: SweepSpec, nodes: Sequence[Node], say: Callable[[str], 
             continue
         workers = min(num_workers(size, nodes), spec.max_concurrent or spec.trials, spec.trials)
         sized = replace(spec, resources=size)
-        told = measure_together(sized, sizing.wanted_sizes(spec.trials, workers), workers, count)
+        told = measure_together(sized, splits, sizing.wanted_sizes(spec.trials, workers), workers, count)
         found.append((replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus), workers))
     return sizing.best_share(found, otherwise=GPU_SHARE)
 
@@ -57,7 +60,9 @@ def _holds(node: Node, size: Resources, count: int) -> bool:
     return node.gpus >= 1 and node.cpus >= count * size.cpus
 
 
-def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count: int) -> list[str]:
+def measure_together(
+    spec: SweepSpec, splits: Splits, sizes: Sequence[int], workers: int, count: int
+) -> list[str]:
     """Return what `count` workers found who measured at the same time, on one node; errors too.
 
     Args:
@@ -68,7 +73,8 @@ def measure_together(spec: SweepSpec, sizes: Sequence[int], workers: int, count:
     task = ray.remote(_measure).options(
         num_cpus=size.cpus, num_gpus=size.gpus or 0, scheduling_strategy=_one_node(size, count), max_retries=0
     )
-    found = [task.remote(spec, list(sizes), workers, gate, count) for _ in range(count)]
+    held = datasets.put(splits)
+    found = [task.remote(spec, held, list(sizes), workers, gate, count) for _ in range(count)]
     _, late = ray.wait(found, num_returns=count, timeout=TIMEOUT_S)
     for one in late:  # the GPUs are taken, say
         ray.cancel(one, force=True)
@@ -84,20 +90,20 @@ def _told(task: Any) -> str:
 
 
 def _one_node(size: Resources, count: int) -> Any:
-    """Return where to run: any node for one worker, for more a node that holds them all."""
-    if count == 1:
-        return "DEFAULT"
+    """Return where to run: a node that is up and holds so many workers, so that none is launched for it."""
     for node in ray.nodes():
         has = Node(host="", cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
-        if node["Alive"] and _holds(has, size, count):
+        if node["Alive"] and resources.count(size, [has]) >= count:
             return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     return "DEFAULT"
 
 
-def _measure(spec: SweepSpec, sizes: list[int], workers: int, gate: Any, count: int) -> str:
+def _measure(
+    spec: SweepSpec, held: datasets.Held | None, sizes: list[int], workers: int, gate: Any, count: int
+) -> str:
     try:
         device = prepare_process(spec)
-        splits = load_data(str(spec.data), seed=spec.seed)
+        splits = load_splits(str(spec.data), spec.seed, held)
         pass_gate(gate, count)
         return measure(spec, splits, device, sizes, workers)
     except Exception as error:  # a user's model may raise anything

@@ -85,6 +85,15 @@ def _found(node: Mapping[str, Any], task: Any) -> Found:
         return Found(host, cpus, gpus, error=last[0])
 
 
+def differing(here: Mapping[str, str], there: Mapping[str, str], host: str) -> list[str]:
+    """Return in words which versions on a host are not those here."""
+    return [
+        f"{name} must be the same on all nodes: on the driver's it is {version}, on {host} {other}."
+        for name, version in here.items()
+        if (other := there.get(name, "missing")) != version
+    ]
+
+
 def faults(found: Sequence[Found]) -> list[str]:
     """Return in words what is wrong with nodes, both versions named where they differ from this one's."""
     here = versions()
@@ -92,12 +101,8 @@ def faults(found: Sequence[Found]) -> list[str]:
     for node in found:
         if node.error is not None:
             told.append(f"{node.host} cannot be asked: {node.error}")
-        for name, version in here.items():
-            other = node.versions.get(name, "missing")
-            if node.error is None and other != version:
-                told.append(
-                    f"{name} must be the same on all nodes: here it is {version}, on {node.host} {other}."
-                )
+        else:
+            told += differing(here, node.versions, node.host)
         if node.sees_storage is False:
             told.append(f"{node.host} does not see the storage, which must be shared by all nodes.")
     return told

@@ -8,20 +8,20 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from ray import tune
 
-from tuning import attempts, faults, paths, storage
+from tuning import faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, resume_state
+from tuning.engine import checkpoint, cohort, machine, ranks, resume_state
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
 from tuning.schedule.messages import Message
 from tuning.schedule.watchdog import Watchdog, each, fed, watched
+from tuning.schedule.work import Work
 from tuning.schedule.worker import (
     failed,
     load_splits,
@@ -31,31 +31,15 @@ from tuning.schedule.worker import (
     up_at,
     wait_for_cohorts,
 )
-from tuning.spec import SweepSpec
 
 REPORT_INTERVAL_S = 0.2
 """Reports of quicker epochs go together: one costs the worker a round trip of 10 ms to the driver."""
 
+REPORT_INTERVAL_PER_WORKER_S = 0.016
+"""Likewise: one takes the driver's one thread 8 ms at most (`docs/scale.md`), of which all take a half."""
+
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What the workers of one driver need to know beside their cohorts."""
-
-    spec: SweepSpec
-    folder: str
-    """Path or URI of checkpoints and resume state."""
-    attempt: str
-    """Whose files may be written (`attempts`)."""
-    fingerprint: str
-    """Of the data."""
-    gate: Any
-    workers: int
-
-    def check(self) -> None:
-        attempts.check(self.folder, self.attempt)
 
 
 def run_cohort(config: dict[str, Any], *, work: Work) -> None:
@@ -66,44 +50,39 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
     Memory that does not suffice for a cohort may do for its halves.
     """
     task = Cohort.from_json(config["cohort"]) if "cohort" in config else None
-    out_of_memory = False
+    begin_s, out_of_memory = time.time(), False
     try:
+        work.check_versions()
         device = prepare_process(work.spec)
         with _watched(work, task):
-            splits = load_splits(str(work.spec.data), work.spec.seed)
+            splits = load_splits(str(work.spec.data), work.spec.seed, work.data)
         pass_gate(work.gate, work.workers)
         up_at()
-        _check_data(splits, work)
+        work.check_data(splits)
         if task is None:
             with _watched(work, task) as watchdog:
                 found = measure(work.spec, splits, device, fed(config["sizes"], watchdog), work.workers)
             _send(Message(probe=found))
             wait_for_cohorts(work.gate)
         else:
-            _train(task, work, splits, device)
+            _train(task, work, splits, device, begin_s)
     except SweepError as error:
         _send(Message(fault=str(error)))
     except Exception as error:  # of a model, of data: told, so that the worker lives on
         out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is None:
             _send(Message(probe=failed(error)))
+        elif isinstance(error, ranks.RankDied):
+            os._exit(1)  # as if the kernel had killed this process, too: the trial runs again
         elif cohort.is_device_lost(error):
             _leave(work, task, traced(error))
         elif not out_of_memory:
-            _send(Message(cohort=task.id, reports=_failed(task, traced(error))))
+            _send(Message(cohort=task.id, begin_s=begin_s, reports=_failed(task, traced(error))))
     if out_of_memory:  # here the exception, which held the tensors, is gone
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         _send(Message(out_of_memory=True))
-
-
-def _check_data(splits: Splits, work: Work) -> None:
-    if splits.fingerprint != work.fingerprint:
-        raise SweepError(
-            f"Data {work.spec.data!r} must be the same on every worker, but on {socket.gethostname()} its "
-            "fingerprint differs from the driver's: is it drawn without a fixed seed?"
-        )
 
 
 def _failed(task: Cohort, error: str) -> list[EpochReport]:
@@ -125,13 +104,13 @@ def _say_last(work: Work, task: Cohort, words: str) -> None:
     storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
 
 
-def _train(task: Cohort, work: Work, splits: Splits, device: torch.device) -> None:
+def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin_s: float) -> None:
     """Train a cohort, saving its state each epoch, and report; save each trial's best when it ends.
 
     Before the driver hears of an end: what it is told of exists.
     """
     spec, states = work.spec, _resume_states(task, work)
-    outbox = _Outbox(task.id, _missed(task, states))
+    outbox = _Outbox(task.id, begin_s, _missed(task, states), device, report_interval_s(work.workers))
     faults.place("before-first-report")
     saver = _Saver(paths.resume_file(work.folder, paths.resume_name(task.id)), work)
     trials = {member.trial.number: member.trial for member in task.members}
@@ -145,8 +124,9 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device) -> No
 
     last: cohort.Epoch | None = None
     ended: set[int] = set()
-    with _watched(work, task) as watchdog:
-        for last in each(cohort.train(task, spec, splits, device=device, resume=states), watchdog):
+    epochs = cohort.train(task, spec, splits, device=device, resume=states)
+    with contextlib.closing(epochs), _watched(work, task) as watchdog:
+        for last in each(epochs, watchdog):
             epoch = last.reports[-1].epoch
             new = {report.trial for report in last.reports if report.state is not State.RUNNING}
             if new:  # told before a resume state without them takes the place of one that has them
@@ -212,14 +192,27 @@ class _Saver:
             self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
 
 
-class _Outbox:
-    """Gathers reports, and sends them at most every `REPORT_INTERVAL_S`."""
+def report_interval_s(workers: int) -> float:
+    """Return how often each of so many workers reports, at most, so that the driver is heard by all."""
+    return max(REPORT_INTERVAL_S, workers * REPORT_INTERVAL_PER_WORKER_S)
 
-    def __init__(self, cohort_id: str, reports: list[EpochReport]) -> None:
-        self._cohort = cohort_id
+
+class _Outbox:
+    """Gathers reports, and sends them at most every so many seconds."""
+
+    def __init__(
+        self,
+        cohort_id: str,
+        begin_s: float,
+        reports: list[EpochReport],
+        device: torch.device,
+        interval_s: float,
+    ) -> None:
+        self._interval_s = interval_s
+        self._cohort, self._machine = cohort_id, machine.kind(device)
+        self._begin_s = begin_s
         self._reports = reports
         self._notes: list[str] = []
-        self._parts: list[cohort.Part] = []
         self._stacks: list[list[int]] = []
         self._sent_s = -math.inf
 
@@ -228,18 +221,26 @@ class _Outbox:
         self._reports += [report for report in epoch.reports if report.trial in numbers]
         self._notes += epoch.notes
         epoch.notes = []  # an epoch in which members end is put twice
-        parts = list(epoch.parts.values())
-        if parts != self._parts:  # the first epoch, or trials that train alone from now on
-            self._parts, self._stacks = parts, epoch.stacks()
+        self._stacks = epoch.stacks()
 
     def flush_now_and_then(self) -> None:
-        if time.monotonic() - self._sent_s > REPORT_INTERVAL_S:
+        if time.monotonic() - self._sent_s > self._interval_s:
             self.flush()
 
     def flush(self) -> None:
         if self._reports:
-            _send(Message(cohort=self._cohort, reports=self._reports, notes=self._notes, stacks=self._stacks))
-            self._reports, self._notes, self._stacks = [], [], []
+            _send(
+                Message(
+                    cohort=self._cohort,
+                    begin_s=self._begin_s,
+                    reports=self._reports,
+                    notes=self._notes,
+                    stacks=self._stacks,
+                    machine=self._machine,
+                    threads=torch.get_num_threads(),
+                )
+            )
+            self._reports, self._notes = [], []
         self._sent_s = time.monotonic()
 
 

@@ -9,15 +9,19 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 from ray.exceptions import RayError
 
+from tuning import copies
 from tuning.data import Splits
 from tuning.engine import memory, probe
+from tuning.errors import SweepError
 from tuning.references import load_data
+from tuning.schedule import datasets
 from tuning.spec import SweepSpec
 
 GATE_TIMEOUT_S = 30.0
@@ -44,21 +48,35 @@ def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
 
 
 def prepare_process(spec: SweepSpec) -> torch.device:
-    """Set the threads of this process; return the GPU that Ray gave it, or the CPU.
+    """Set the threads of this process, and its share of a GPU's memory; return that GPU, or the CPU.
 
     Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
     """
+    copies.enter()
     memory.keep_freed()
     torch.set_num_threads(max(1, math.floor(spec.resources.cpus)))
     with contextlib.suppress(RuntimeError):  # only before the first parallel work of a process
         torch.set_num_interop_threads(1)
-    has_gpu = bool(spec.resources.gpus) and torch.cuda.is_available()
-    return torch.device("cuda:0" if has_gpu else "cpu")
+    share = spec.resources.gpus or 0.0
+    if not (share and torch.cuda.is_available()):
+        if share and Path("/dev/nvidiactl").exists():
+            raise SweepError(
+                f"{socket.gethostname()} has GPUs, but torch sees none: its driver may be too old for CUDA "
+                f"{torch.version.cuda}; `nvidia-smi` tells."
+            )
+        return torch.device("cpu")
+    device = torch.device("cuda:0")
+    if share < 1:  # so that none takes the memory of those it shares the GPU with
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    return device
 
 
 @lru_cache(maxsize=1)
-def load_splits(reference: str, seed: int) -> Splits:
-    """Load the data once per process: a reused actor finds it there."""
+def load_splits(reference: str, seed: int, held: datasets.Held | None) -> Splits:
+    """Return the data that the driver has stored, or load it; once per process, for actors are reused."""
+    if held is not None:
+        with contextlib.suppress(RayError):  # this node's store is full, or the driver's is gone
+            return datasets.get(held)
     return load_data(reference, seed=seed)
 
 

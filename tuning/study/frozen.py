@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuning.records import Mode, State, TrialRecord, best_epoch
 from tuning.resolve import applies
+from tuning.study import spans
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -20,7 +21,8 @@ def record(frozen: FrozenTrial, fixed: Mapping[str, Any], mode: Mode) -> TrialRe
     found = {**fixed, **frozen.user_attrs.get("fixed", {}), **frozen.params}
     values = frozen.intermediate_values
     epoch = best_epoch(values, mode)
-    _, slot, width = frozen.user_attrs.get("stacks", [(0, 0, 1)])[-1]
+    stacks = frozen.user_attrs.get("stacks", ())
+    _, slot, width = stacks[-1] if stacks else (0, 0, 1)
     return TrialRecord(
         number=frozen.number,
         state=state(frozen),
@@ -30,8 +32,12 @@ def record(frozen: FrozenTrial, fixed: Mapping[str, Any], mode: Mode) -> TrialRe
         epoch=epoch,
         where=frozen.user_attrs.get("where"),
         cohort=frozen.user_attrs.get("cohort"),
+        waits=frozen.user_attrs.get("waits", False),
         slot=slot,
         width=width,
+        spans=tuple(spans.read(frozen.user_attrs.get(spans.ATTRIBUTE, []))),
+        stacks=stacks,
+        machines=frozen.user_attrs.get("machines", ()),
         cause=frozen.user_attrs.get("cause"),
     )
 

@@ -14,8 +14,11 @@ from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
+from tuning.study.earlier import Earlier, together
+from tuning.study.facts import Facts
 from tuning.study.frozen import ENDED, best_value, record, used
 from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
+from tuning.study.spans import ATTRIBUTE, Spans
 from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -53,8 +56,13 @@ class Study:
                 raise SweepError(
                     f"The study {journal} is empty; `tuning resume {spec.name}` begins it."
                 ) from None
+        self.facts = Facts(self._study)
         self._id = storage.get_study_id_from_name(str(spec.name))
+        kept = self._study.user_attrs.get("from")
+        self.earlier = None if kept is None else Earlier.from_json(kept)
+        """What the search looks back on besides its own trials."""
         self._history = History(self.mode)
+        self._spans = Spans()
         self._ids: dict[int, int] = {}
         """Optuna's id by number, of trials that were asked for here."""
         self._epochs: dict[int, int] = {}
@@ -63,6 +71,8 @@ class Study:
         self._count = len(trials)
         """Of trials, also of those that wait: looking at all of them takes longer than a suggestion."""
         self._queued = [trial.number for trial in trials if trial.state is TrialState.WAITING]
+        self._num_given = sum("fixed" in trial.user_attrs for trial in trials)
+        """Of trials that were enqueued: each says so in the record that makes it, which no death divides."""
         for trial in trials:
             self._epochs[trial.number] = max(trial.intermediate_values, default=0)
             if trial.state is TrialState.RUNNING:
@@ -70,17 +80,21 @@ class Study:
             else:
                 self._history.ended(trial)
 
+    def begin_from(self, earlier: Earlier) -> None:
+        """Keep what an earlier sweep has found: a resume needs that sweep no more."""
+        self._study.set_user_attr("from", earlier.to_json())  # as text: attributes are copied when read
+        self.earlier = earlier
+        self.facts.add_note(earlier.note)
+
     def enqueue(self, entries: tuple[Mapping[str, Scalar], ...]) -> None:
         """Put the spec's `try` configurations before all suggestions, each once."""
-        for index, entry in enumerate(entries):
-            if self._study.user_attrs.get("enqueued", 0) > index:
-                continue
+        for entry in entries[self._num_given :]:
             searched = {key: value for key, value in entry.items() if key in self.search}
             others = {key: value for key, value in entry.items() if key not in self.search}
             self._study.enqueue_trial(searched, user_attrs={"fixed": others})
             self._queued.append(self._count)
             self._count += 1
-            self._study.set_user_attr("enqueued", index + 1)
+            self._num_given += 1
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -163,6 +177,7 @@ class Study:
         frozen = self._frozen(number)
         if frozen.state in ENDED:
             return
+        self._keep_spans(number, self._spans.left(number))
         if state is State.COMPLETED:
             self._study.tell(number, best_value(frozen.intermediate_values, self.mode))
         elif state is State.PRUNED:
@@ -194,49 +209,58 @@ class Study:
     def num_ended(self) -> int:
         return len(self._study.get_trials(deepcopy=False, states=ENDED))
 
-    def set_test(self, number: int, metrics: dict[str, float]) -> None:
-        """Keep the test metrics of the best trial."""
-        self._study.set_user_attr("test", {"trial": number, "metrics": metrics})
-
-    def test(self, number: int) -> dict[str, float] | None:
-        """Return a trial's test metrics, if it is the one that was measured."""
-        found = self._study.user_attrs.get("test", {})
-        return found["metrics"] if found.get("trial") == number else None
-
-    def set_fingerprint(self, fingerprint: str) -> None:
-        """Keep what the sweep's data was when it began."""
-        if self.fingerprint() is None:
-            self._study.set_user_attr("fingerprint", fingerprint)
-
-    def fingerprint(self) -> str | None:
-        found = self._study.user_attrs.get("fingerprint")
-        return None if found is None else str(found)
-
     def set_places(self, places: Iterable[Place]) -> list[Place]:
         """Keep where trials train, and in which slots of which stacks they have; return what was new."""
         new = []
         with self.batch():
             for place in places:
-                before = self._frozen(place.trial).user_attrs
-                if (before.get("where"), before.get("cohort")) == (place.where, place.cohort):
+                frozen = self._frozen(place.trial)
+                before = frozen.user_attrs
+                if frozen.state in ENDED:  # Tune tells the last message twice
+                    continue
+                if before.get("waits"):
+                    self._set(place.trial, waits=False)
+                spans = self._spans.seen(place.trial, place.span, before.get(ATTRIBUTE, []))
+                self._keep_spans(place.trial, spans)
+                if _is_known(place, before):
                     continue
                 stacks = [*before.get("stacks", []), [place.epoch, place.slot, place.width]]
-                self._set(place.trial, where=place.where, cohort=place.cohort, stacks=stacks)
+                moved = {} if before.get("where") == place.where else {"where": place.where}
+                self._set(place.trial, **moved, cohort=place.cohort, stacks=stacks)
+                machines = before.get("machines", [])
+                if not machines or machines[-1][1:] != [place.machine, place.threads]:
+                    machine = [place.epoch, place.machine, place.threads]
+                    self._set(place.trial, machines=[*machines, machine])
                 new.append(place)
         return new
 
-    def add_seconds(self, wall_s: float) -> None:
-        self._study.set_user_attr("wall_s", self.wall_s() + wall_s)
+    def wait(self, numbers: Iterable[int]) -> None:
+        """Keep that trials have lost their worker: nobody trains them until they have a place again."""
+        with self.batch():
+            for number in numbers:
+                self._keep_spans(number, self._spans.left(number))
+                self._set(number, waits=True)
 
-    def wall_s(self) -> float:
-        """Seconds that drivers spent on this sweep, over all invocations that ended in order."""
-        return float(self._study.user_attrs.get("wall_s", 0.0))
+    def left(self) -> None:
+        """Keep until when the trials have trained that are unfinished: nobody trains them any more."""
+        with self.batch():
+            for number in self._spans.numbers():
+                self._keep_spans(number, self._spans.left(number))
+
+    def _keep_spans(self, number: int, spans: list[list[Any]] | None) -> None:
+        if spans is not None:
+            self._set(number, **{ATTRIBUTE: spans})
 
     def _look_back(self, number: int) -> None:
         """Seed suggestions by the number of their first trial: a resume does not repeat earlier ones."""
         seed = derive(self.spec.seed, "tpe", number) % 2**32
         seen = [one for one in self._history.window() if one != number]
-        self._proposals.look_back(lambda: map(self._frozen, seen), seed)
+
+        def look() -> list[FrozenTrial]:
+            own = [self._frozen(one) for one in seen]
+            return own if self.earlier is None else together(self.earlier, self.search, own, self.mode)
+
+        self._proposals.look_back(look, seed)
 
     def _set(self, number: int, **attributes: Any) -> None:
         """Set user attributes, past Optuna's `Trial`, whose making takes longer than the setting."""
@@ -263,3 +287,11 @@ class Study:
             if key not in given and applies(key, found.get("optimizer", "sgd")):
                 found[key] = suggest(trial, key, self.search[key])
         return used(found)
+
+
+def _is_known(place: Place, attributes: Mapping[str, Any]) -> bool:
+    """Whether a trial goes on where it trained last: after a death its cohort may be a smaller one."""
+    if (attributes.get("where"), attributes.get("cohort")) != (place.where, place.cohort):
+        return False
+    epoch, slot, width = attributes["stacks"][-1]
+    return [slot, width] == [place.slot, place.width] and bool(epoch <= place.epoch)

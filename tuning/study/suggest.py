@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,7 +52,7 @@ class History:
             self._running.remove(trial.number)
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             bisect.insort(self._finished, trial.number)
-            bisect.insort(self._best, (_rank(trial, self._mode), trial.number))
+            bisect.insort(self._best, (rank(trial, self._mode), trial.number))
             del self._best[BEST:]
 
     def window(self) -> list[int]:
@@ -57,6 +62,16 @@ class History:
             best = {number for _, number in self._best}
             finished = sorted(best | set(finished[BEST - WINDOW :]))
         return sorted([*finished, *self._running[-PENDING:]])
+
+
+def best_and_latest(trials: list[FrozenTrial], mode: Mode) -> list[FrozenTrial]:
+    """Return what `History` would show of these trials, in their order; those that run all stay."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if len(ended) <= WINDOW:
+        return trials
+    best = sorted(ended, key=lambda trial: rank(trial, mode))[:BEST]
+    seen = {id(trial) for trial in (*best, *ended[BEST - WINDOW :])}
+    return [trial for trial in trials if not trial.state.is_finished() or id(trial) in seen]
 
 
 class Proposals(BaseSampler):
@@ -117,7 +132,15 @@ def suggest(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Scalar
     return trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)
 
 
-def _rank(trial: FrozenTrial, mode: Mode) -> tuple[float, ...]:
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """Return a dimension as Optuna's."""
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.choices)
+    kind = IntDistribution if isinstance(dimension, Int) else FloatDistribution
+    return kind(dimension.low, dimension.high, log=dimension.log)  # type: ignore[arg-type]
+
+
+def rank(trial: FrozenTrial, mode: Mode) -> tuple[float, ...]:
     """Order trials as TPE does: completed ones by value, then pruned ones, the furthest first."""
     sign = 1.0 if mode == "min" else -1.0
     if trial.state is TrialState.COMPLETE and trial.value is not None:

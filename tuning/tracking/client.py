@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,22 @@ from tuning import notation, paths
 from tuning.errors import RequestError, one_line
 from tuning.spec import SweepSpec
 
+DATABASES = ("postgresql", "mysql", "mssql")
+"""Schemes of databases behind a network."""
+
 
 def default_uri(home: Path) -> str:
     return f"sqlite:///{paths.tracking_database(home)}"
+
+
+def uri_of(spec: SweepSpec, home: Path) -> str:
+    """Return where the records of a sweep go."""
+    return spec.tracking_uri or default_uri(home)
+
+
+def reason(error: Exception) -> str:
+    """Return what MLflow, or what stands behind it, complains of, as one line."""
+    return one_line(str(error).partition("\n")[0] or type(error).__name__)[:300]
 
 
 def check(uri: str) -> None:
@@ -28,13 +42,21 @@ def check(uri: str) -> None:
             raise RequestError(f"--tracking-uri {uri!r} must lie in a folder that exists.")
         return
     try:
+        if uri.startswith(DATABASES):
+            _connect_once(uri)
         connect(uri).search_experiments(max_results=1)
     except Exception as error:  # of MLflow, of a database's driver that is not installed, of a network
-        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)[:300]
         raise RequestError(
-            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason}. "
+            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason(error)}. "
             "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
         ) from error
+
+
+def _connect_once(uri: str) -> None:
+    """Connect to a database: MLflow tries ten times, which takes 100 s."""
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+
+    create_sqlalchemy_engine(uri).connect().close()  # type: ignore[no-untyped-call]
 
 
 def bound_waiting() -> None:
@@ -59,6 +81,8 @@ def find_runs(client: Any, experiment_id: str, sweep_id: str, **options: Any) ->
 def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
     """Return the MLflow run of a trial; None if there is none (yet), or no server answers."""
     bound_waiting()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None  # to ask would be to make it
     from mlflow.exceptions import MlflowException
 
     wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
@@ -69,6 +93,45 @@ def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | No
     except (MlflowException, OSError):
         return None
     return runs[0].info.run_id if runs else None
+
+
+def attach(
+    uri: str, experiment: str, sweep_id: str, file: Path, name: str, trial: int | None = None
+) -> tuple[str | None, str | None]:
+    """Put a file among the artifacts of a sweep's own run, or of a trial's, under this name.
+
+    Returns:
+        That run, and what stood against it: the one or the other is None.
+    """
+    bound_waiting()
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).exists():  # MLflow would make it
+        return None, "there is no such database"
+    which = "tags.`tuning.kind` = 'sweep'" if trial is None else f"tags.`tuning.trial` = '{trial}'"
+    try:
+        client = connect(uri)
+        found = client.get_experiment_by_name(experiment)
+        wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and {which}"
+        runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
+        if not runs:
+            of = "the sweep" if trial is None else f"trial {trial}"
+            return None, f"{of} has no run there (yet)"
+        run_id = str(runs[0].info.run_id)
+        put_file(client, run_id, file, name)
+        return run_id, None
+    except Exception as error:  # of MLflow, of a database, of whatever keeps the artifacts
+        return None, reason(error)
+
+
+def put_file(client: Any, run_id: str, file: Path, name: str) -> None:
+    """Put a file among a run's artifacts, where it has this name."""
+    with tempfile.TemporaryDirectory() as scratch:  # an artifact has its file's name
+        named = Path(scratch) / name
+        try:
+            os.link(file, named)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, named)
+        client.log_artifact(run_id, str(named))
 
 
 @contextlib.contextmanager
@@ -106,7 +169,28 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
 
 
 def connect(uri: str) -> Any:
-    """Return MLflow's client."""
+    """Return MLflow's client; a database in a file that is not there yet is made, whole or not at all."""
     from mlflow.tracking import MlflowClient
 
+    file = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not file.exists() and file.parent.is_dir():
+        _make_database(file)
     return MlflowClient(tracking_uri=uri)
+
+
+def _make_database(file: Path) -> None:
+    """Make a database aside and put it in its place.
+
+    MLflow makes its tables for seconds, and opens no database of which a death has left a half.
+    """
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
+        aside = Path(scratch) / file.name
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        try:
+            os.link(aside, file)
+        except FileExistsError:  # another sweep of this home was quicker
+            pass
+        except OSError:  # a disk without links
+            os.replace(aside, file)

@@ -56,7 +56,11 @@ class DatabaseStore:
         self, session: Any, runs: Known, chunk: dict[int, Run], ids: dict[int, str], begun: set[int]
     ) -> None:
         new = [number for number in chunk if number not in runs.run_ids]
-        _insert(session, SqlRun, [self._run_row(runs, number, ids[number]) for number in new])
+        _insert(
+            session,
+            SqlRun,
+            [self._run_row(runs, number, ids[number], chunk[number].began_ms) for number in new],
+        )
         alive = set(
             session.scalars(
                 select(SqlRun.run_uuid).where(
@@ -93,7 +97,7 @@ class DatabaseStore:
         known = [{column: getattr(row, column) for column in columns} for row in there]
         _replace(session, SqlLatestMetric, _latest([*known, *points]), fresh)
 
-    def _run_row(self, runs: Known, number: int, run_id: str) -> Row:
+    def _run_row(self, runs: Known, number: int, run_id: str, began_ms: int | None) -> Row:
         return {
             "run_uuid": run_id,
             "name": paths.trial_name(number),
@@ -105,7 +109,7 @@ class DatabaseStore:
             "source_version": "",
             "user_id": "unknown",
             "status": "RUNNING",
-            "start_time": int(time.time() * 1000),
+            "start_time": began_ms or int(time.time() * 1000),
             "lifecycle_stage": "active",
         }
 
@@ -170,7 +174,7 @@ def _write_status(session: Any, going: Mapping[str, tuple[int, Run]]) -> None:
         {
             "id": run_id,
             "new_status": STATUS[run.state or State.RUNNING],
-            "ended_at": now_ms if run.state is not None else None,
+            "ended_at": None if run.state is None else run.ended_ms or now_ms,
         }
         for run_id, (_, run) in going.items()
     ]

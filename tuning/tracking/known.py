@@ -1,17 +1,28 @@
 """What MLflow holds of a sweep: its experiment, its parent run, and the runs of its trials."""
 
+import getpass
 import logging
+import re
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuning import paths
+from tuning.confirmed import Confirmation
+from tuning.records import TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking.client import default_uri, find_runs
 
 logger = logging.getLogger(__name__)
+
+BEST = "tuning.best"
+"""The tag of the best trial's run."""
+
+CONFIRMED = "tuning.confirmed_trial"
+"""The tag of the sweep's own run: the trial that is the best by its mean over fresh seeds."""
 
 TERMINAL = ("FINISHED", "KILLED", "FAILED")
 
@@ -28,11 +39,16 @@ class Known:
     """Trials whose run has its last status."""
 
 
-def read(client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path) -> Known:
+def read(
+    client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path, began_ms: int | None = None
+) -> Known:
     """Find the sweep's runs; make its experiment and parent run where there are none.
 
     What a server was asked for and answered too late to is there twice: the first one stays, as far as
     nothing hangs on another.
+
+    Args:
+        began_ms: when the sweep began, if it begins now.
     """
     found = Known(_experiment_id(client, experiment, uri, home), "")
     parents: list[Any] = []
@@ -55,7 +71,7 @@ def read(client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path) ->
         found.parent_id = _one_of(client, parents, lambda run: -hung[run.info.run_id]).info.run_id
         client.update_run(found.parent_id, status="RUNNING")
     else:
-        found.parent_id = _make_parent(client, found.experiment_id, spec)
+        found.parent_id = _make_parent(client, found.experiment_id, spec, uri, home, began_ms)
     kept = [item.path for item in client.list_artifacts(found.parent_id)]
     if "spec.yaml" not in kept:  # also where a death came between the two
         client.log_artifact(found.parent_id, str(paths.SweepPaths(home, str(spec.name)).spec))
@@ -81,9 +97,59 @@ def sweep_tags(spec: SweepSpec) -> dict[str, str]:
     return {"tuning.sweep": str(spec.name), "tuning.sweep_id": str(spec.id)}
 
 
-def _make_parent(client: Any, experiment_id: str, spec: SweepSpec) -> str:
-    tags = {**sweep_tags(spec), "tuning.kind": "sweep", "mlflow.note.content": _description(spec)}
-    run_id: str = client.create_run(experiment_id, tags=tags, run_name=spec.name).info.run_id
+def tell_best(
+    client: Any,
+    runs: Known,
+    spec: SweepSpec,
+    best: TrialRecord,
+    metrics: Mapping[str, float],
+    confirmation: Confirmation | None,
+) -> None:
+    """Have the sweep's own run say which trial is the best, and what it came to; tag that trial's run.
+
+    Args:
+        metrics: of the sweep's run beside the best value, as of the best model on the test split.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    run_id = runs.run_ids.get(best.number)
+    tags = {"tuning.best_trial": str(best.number), "tuning.best_run_id": run_id or ""}
+    values = {str(spec.metric): best.value or 0.0, **metrics}
+    if confirmation is not None:
+        tags[CONFIRMED] = str(confirmation.best.trial)
+        values |= confirmation.metrics()
+    there = client.get_run(runs.parent_id).data.metrics
+    now_ms = int(time.time() * 1000)
+    client.log_batch(
+        runs.parent_id,
+        [Metric(key, value, now_ms, 0) for key, value in values.items() if there.get(key) != value],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    _mark_best(client, runs.experiment_id, str(spec.id), run_id)
+
+
+def _mark_best(client: Any, experiment_id: str, sweep_id: str, best: str | None) -> None:
+    """Tag the run of the best trial, and no other one."""
+    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`{BEST}` = 'true'"
+    for run in client.search_runs([experiment_id], wanted):
+        if run.info.run_id != best:
+            client.delete_tag(run.info.run_id, BEST)
+    if best is not None:
+        client.set_tag(best, BEST, "true")
+
+
+def _make_parent(
+    client: Any, experiment_id: str, spec: SweepSpec, uri: str, home: Path, began_ms: int | None
+) -> str:
+    tags = {
+        **sweep_tags(spec),
+        "tuning.kind": "sweep",
+        "mlflow.note.content": _description(spec, uri, home),
+        "mlflow.user": _user(),
+        "mlflow.source.name": f"tuning sweep {spec.name}",
+        "mlflow.source.type": "LOCAL",
+    }
+    run_id: str = client.create_run(experiment_id, began_ms, tags, spec.name).info.run_id
     return run_id
 
 
@@ -104,8 +170,18 @@ def _experiment_id(client: Any, name: str, uri: str, home: Path) -> str:
     return str(found.experiment_id)
 
 
-def _description(spec: SweepSpec) -> str:
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container whose user has no name
+        return "unknown"
+
+
+def _description(spec: SweepSpec, uri: str, home: Path) -> str:
+    """Return what the UI shows of the sweep: how to load its best model, from wherever this is read."""
+    plain = re.sub("//[^/@]*@", "//", uri)  # no password is shown
+    where = f"home={str(home)!r}" if uri == default_uri(home) else f"tracking_uri={plain!r}"
     return (
         f"Search of `{spec.model}` on `{spec.data}`. The best model:\n\n"
-        f'```python\nimport tuning\nbest = tuning.load_best("{spec.name}")\n```'
+        f'```python\nimport tuning\n\nbest = tuning.load_best("{spec.name}", {where})\n```'
     )

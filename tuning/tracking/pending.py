@@ -28,6 +28,9 @@ class Run:
     state: State | None = None
     cause: str | None = None
     """Why the trial failed: all that is known of it, with its traceback."""
+    began_ms: int | None = None
+    ended_ms: int | None = None
+    """By the driver's clock; None where it is not known."""
 
     def add(self, news: "Run") -> None:
         self.trial = news.trial or self.trial
@@ -35,6 +38,9 @@ class Run:
         self.metrics |= news.metrics
         self.state = news.state or self.state
         self.cause = news.cause or self.cause
+        known = [at_ms for at_ms in (self.began_ms, news.began_ms) if at_ms is not None]
+        self.began_ms = min(known, default=None)
+        self.ended_ms = news.ended_ms or self.ended_ms
 
 
 def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
@@ -74,7 +80,11 @@ def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int
         place_tags(trial.where, trial.cohort, trial.slot, trial.width) if trial.where and trial.cohort else {}
     )
     tags |= cause_tags(trial.cause)
-    return Run(spec, tags, points, trial.state if trial.state.has_ended else None, trial.cause)
+    run = Run(spec, tags, points, trial.state if trial.state.has_ended else None, trial.cause)
+    if trial.spans:
+        run.began_ms = int(trial.spans[0].begin_s * 1000)
+        run.ended_ms = int(trial.spans[-1].end_s * 1000)
+    return run
 
 
 def cause_tags(cause: str | None) -> dict[str, str]:

@@ -64,6 +64,8 @@ def _plain(run: Run) -> dict[str, Any]:
         "state": run.state,
         "cause": run.cause,
         "trial": run.trial.number if run.trial else None,
+        "began_ms": run.began_ms,
+        "ended_ms": run.ended_ms,
     }
 
 
@@ -75,4 +77,6 @@ def _run(plain: dict[str, Any]) -> Run:
         metrics={(key, step): (value, at_ms) for key, step, value, at_ms in plain["metrics"]},
         state=None if plain["state"] is None else State(plain["state"]),
         cause=plain["cause"],
+        began_ms=plain.get("began_ms"),
+        ended_ms=plain.get("ended_ms"),
     )

@@ -96,7 +96,7 @@ class ClientStore:
             tags = trial_tags(self._spec, runs.parent_id, number)
             name = paths.trial_name(number)
             runs.run_ids[number] = self._client.create_run(
-                runs.experiment_id, tags=tags, run_name=name
+                runs.experiment_id, start_time=run.began_ms, tags=tags, run_name=name
             ).info.run_id
         elif number not in begun:
             self._client.update_run(runs.run_ids[number], status="RUNNING")
@@ -116,7 +116,7 @@ class ClientStore:
                     self._client.log_artifact(run_id, file, "checkpoint")
             if run.cause:
                 self._client.log_text(run_id, run.cause, CAUSE_FILE)
-            self._client.set_terminated(run_id, status=STATUS[run.state])
+            self._client.set_terminated(run_id, status=STATUS[run.state], end_time=run.ended_ms)
             runs.ended.add(number)
 
 

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuning.errors import SweepError
+from tuning.confirmed import Confirmation
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.tracking import writer
+from tuning.tracking.champion import Champion
 from tuning.tracking.pending import History, Run, cause_tags, place_tags
 from tuning.tracking.spool import Spool
 
@@ -33,6 +35,10 @@ MAX_DEATHS = 3
 
 YOUNG_S = 60.0
 
+STILL_S = 90.0
+"""How long the process may use no processor while the driver waits for it: then it hangs, as on a database
+that fell silent. One that tries a server that is away uses some, and gives up itself (`writer.GIVE_UP_S`)."""
+
 HURRY_S = 5.0
 """How long MLflow is still waited for after a second Ctrl-C."""
 
@@ -41,10 +47,15 @@ class Tracker:
     """A `telling.Recorder` that has MLflow written; `start` it, and `close` it at the end."""
 
     def __init__(self, spec: SweepSpec, experiment: str, uri: str, home: Path, folder: str) -> None:
-        self._job = writer.Job(spec, experiment, uri, home, folder)
+        self._job = writer.Job(spec, experiment, uri, home, folder, began_ms=int(time.time() * 1000))
         self._queue: queue.SimpleQueue[tuple[int, Run] | writer.Close] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
         self._failure: str | None = None
+        self._news: dict[int, Run] = {}
+        """What has come and is not in the spool yet, merged per trial."""
+        self._unkept: str | None = None
+        """Why the spool has not taken it."""
+        self._answer = writer.Answer()
         self._spool = Spool(self._job.spool)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_hurried = False
@@ -64,7 +75,8 @@ class Tracker:
 
     def placed(self, place: Place) -> None:
         """Note where a trial runs."""
-        self._put(place.trial, Run(tags=place_tags(place.where, place.cohort, place.slot, place.width)))
+        tags = place_tags(place.where, place.cohort, place.slot, place.width)
+        self._put(place.trial, Run(tags=tags, began_ms=int(place.span.begin_s * 1000)))
 
     def epoch(self, report: EpochReport) -> None:
         now_ms = int(time.time() * 1000)
@@ -72,7 +84,8 @@ class Tracker:
         self._put(report.trial, Run(metrics=points))
 
     def end(self, number: int, state: State, cause: str | None) -> None:
-        self._put(number, Run(tags=cause_tags(cause), state=state, cause=cause))
+        now_ms = int(time.time() * 1000)
+        self._put(number, Run(tags=cause_tags(cause), state=state, cause=cause, ended_ms=now_ms))
 
     def _put(self, number: int, run: Run) -> None:
         if self._thread.ident is None or self._thread.is_alive():
@@ -90,31 +103,44 @@ class Tracker:
         if process is not None:
             process.kill()
 
-    def close(self, status: str, best: TrialRecord | None, test: dict[str, float] | None) -> None:
-        """Have written what is left, then the parent run ended with `status`.
+    def close(
+        self,
+        status: str,
+        best: TrialRecord | None,
+        metrics: dict[str, float] | None,
+        report: Path | None = None,
+        champion: Champion | None = None,
+        confirmation: Confirmation | None = None,
+    ) -> writer.Answer:
+        """Have written what is left, then the parent run ended with `status`, then the best model registered.
 
-        Raises:
-            SweepError: when MLflow could not be written.
+        Args:
+            metrics: of the parent, beside the best value: of the best model on the test split, hours.
+            report: a file that becomes an artifact of the parent.
+            confirmation: what fresh seeds made of the best trials, if they were trained again.
+
+        Returns what has become of it; its `failure` also says the way out.
         """
         if self._thread.ident is None:
             self.start()
-        self._queue.put(writer.Close(status, best, test))
+        self._queue.put(writer.Close(status, best, metrics, report, champion, confirmation))
         self._thread.join()
-        if self._failure is not None and not self._is_hurried:
-            raise SweepError(
-                f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints are "
-                f"kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
-                f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended."
-            )
+        if self._failure is None or self._is_hurried:
+            return replace(self._answer, failure=None)
+        return replace(
+            self._answer,
+            failure=f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints "
+            f"are kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
+            f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended.",
+        )
 
     def _send_all(self) -> None:
         """The thread: what comes goes to the spool every few seconds, until `close`."""
         try:
             close = self._have_written()
             while close is None:  # nobody writes any more: the next driver will have it written
-                pending, close = self._gather()
-                if pending and not self._spooled(pending):
-                    return
+                close = self._gather()
+            self._failure = self._unkept or self._failure
         except Exception as error:  # here nobody else hears of it
             logger.exception("what is to be written to MLflow cannot be handed on")
             self._failure = f"{type(error).__name__}: {error}"
@@ -130,17 +156,18 @@ class Tracker:
             start_s = time.monotonic()
             try:
                 self._process = process = _start()
-                assert process.stdin is not None and process.stdout is not None
-                pickle.dump(self._job, process.stdin)
+                _tell(process, self._job)
                 while close is None:
-                    pending, close = self._gather()
-                    if pending and not self._spooled(pending):
-                        return close
-                    pickle.dump(writer.SPOOLED, process.stdin)
-                    process.stdin.flush()
-                pickle.dump(close, process.stdin)
-                process.stdin.flush()
-                self._failure = pickle.load(process.stdout)
+                    close = self._gather()
+                    if close is None:
+                        _tell(process, writer.SPOOLED)
+                if self._unkept is None:  # else its runs would end without it
+                    _tell(process, close)
+                    self._answer = _answer(process)
+                    self._failure = self._answer.failure
+                return close
+            except TimeoutError as error:
+                self._failure = str(error)
                 return close
             except (OSError, EOFError, pickle.UnpicklingError) as error:  # a broken pipe, half an answer
                 logger.warning("the process that writes MLflow has ended: %s", error)
@@ -151,27 +178,85 @@ class Tracker:
         self._failure = f"the process that writes it has died {deaths} times"
         return close
 
-    def _spooled(self, news: dict[int, Run]) -> bool:
-        try:
-            self._spool.put(news)
-        except OSError as error:
-            self._failure = f"its records cannot be kept in the sweep's folder: {error}"
-        return self._failure is None
-
-    def _gather(self) -> tuple[dict[int, Run], writer.Close | None]:
-        """Wait a while; return all that came, merged per trial, and whether it was the last."""
-        pending: dict[int, Run] = {}
+    def _gather(self) -> writer.Close | None:
+        """Wait a while, then put all that came into the spool; return the `Close` if that came."""
+        close = None
         end_s = time.monotonic() + SEND_INTERVAL_S
-        while (left_s := end_s - time.monotonic()) > 0:
+        while close is None and (left_s := end_s - time.monotonic()) > 0:
             try:
                 item = self._queue.get(timeout=left_s)
             except queue.Empty:
                 break
             if isinstance(item, writer.Close):
-                return pending, item
-            number, news = item
-            pending.setdefault(number, Run()).add(news)
-        return pending, None
+                close = item
+            else:
+                number, news = item
+                self._news.setdefault(number, Run()).add(news)
+        self._spool_news()
+        return close
+
+    def _spool_news(self) -> None:
+        if not self._news:
+            return
+        try:
+            self._spool.put(self._news)
+            self._news, self._unkept = {}, None
+        except OSError as error:  # tried again with what comes next: there may be room by then
+            self._unkept = f"its records cannot be kept in the sweep's folder: {error}"
+
+
+def _tell(process: "subprocess.Popen[bytes]", word: "writer.Job | writer.News") -> None:
+    assert process.stdin is not None
+    with _ended_if_still(process):
+        pickle.dump(word, process.stdin)
+        process.stdin.flush()
+
+
+def _answer(process: "subprocess.Popen[bytes]") -> writer.Answer:
+    assert process.stdout is not None
+    with _ended_if_still(process):
+        found: writer.Answer = pickle.load(process.stdout)
+        return found
+
+
+@contextlib.contextmanager
+def _ended_if_still(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Within, the process is waited for, but killed once it stands still: its pipes then end the waiting.
+
+    Raises:
+        TimeoutError: when it was.
+    """
+    is_over, is_still = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        used, since_s = _processor_time(process), time.monotonic()
+        while not is_over.wait(STILL_S / 20):
+            now = _processor_time(process)
+            if now is None or now != used:
+                used, since_s = now, time.monotonic()
+            elif time.monotonic() - since_s > STILL_S:
+                is_still.set()
+                process.kill()
+                return
+
+    threading.Thread(target=watch, name="mlflow-watch", daemon=True).start()
+    try:
+        yield
+    except (OSError, EOFError, pickle.UnpicklingError) as error:
+        if is_still.is_set():
+            raise TimeoutError(f"the process that writes it stood still for {STILL_S:.0f} s") from error
+        raise
+    finally:
+        is_over.set()
+
+
+def _processor_time(process: "subprocess.Popen[bytes]") -> list[str] | None:
+    """Return what a process has used of processors, in the kernel's ticks; None where that is not known."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[11:13]
 
 
 def _end(process: "subprocess.Popen[bytes] | None") -> None:

@@ -1,7 +1,7 @@
 """The process that writes MLflow: one parent run per sweep, one child run per trial.
 
 It reads from its standard input, pickled by the driver: a `Job`, then a word whenever there is news in the
-sweep's spool, then a `Close`; it answers with what went wrong, or None. Where its input ends without a
+sweep's spool, then a `Close`; it gives an `Answer`. Where its input ends without a
 `Close`, the driver has died: so does it, at once, since the sweep's next driver will have MLflow written.
 """
 
@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from tuning import paths
+from tuning.confirmed import Confirmation
 from tuning.records import State, TrialRecord
 from tuning.spec import SweepSpec
-from tuning.tracking import known
-from tuning.tracking.client import connect
+from tuning.tracking import known, registry
+from tuning.tracking.champion import Champion
+from tuning.tracking.client import connect, put_file
 from tuning.tracking.known import Known
 from tuning.tracking.pending import History, Run, ended_history, lacking
+from tuning.tracking.registry import Registered
 from tuning.tracking.spool import Spool
 from tuning.tracking.stores import Store, store_of
 
@@ -51,6 +54,8 @@ class Job:
     """Trials of earlier drivers."""
     again: bool = False
     """Whether also those of them are written anew whose run has ended: a repair."""
+    began_ms: int | None = None
+    """When the sweep began, if it begins now."""
 
     @property
     def spool(self) -> Path:
@@ -59,11 +64,28 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The sweep ends: how, and with which best trial and its test metrics."""
+    """The sweep ends: how, with which best trial, with which metrics of its own beside that one's value."""
 
     status: str
     best: TrialRecord | None
-    test: dict[str, float] | None
+    metrics: dict[str, float] | None
+    report: Path | None = None
+    """The sweep's report, if one was made: it becomes an artifact of its run."""
+    champion: Champion | None = None
+    """What is to be registered as the sweep's best model, once all else is written."""
+    confirmation: Confirmation | None = None
+    """By which the best trial is the best, if it is by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the driver hears in the end."""
+
+    failure: str | None = None
+    """Why MLflow could not be written."""
+    registered: Registered | None = None
+    unregistered: str | None = None
+    """Why the best model could not be registered."""
 
 
 SPOOLED: Literal["spooled"] = "spooled"
@@ -95,7 +117,7 @@ class Writer:
         self._ends: dict[int, State] = {}
         """How trials ended under this driver, which their records in `Job.earlier` do not know."""
 
-    def run(self, news: "queue.SimpleQueue[News]") -> None:
+    def run(self, news: "queue.SimpleQueue[News]") -> Answer:
         """Write until a `Close` has come and is written.
 
         Raises:
@@ -112,13 +134,12 @@ class Writer:
                 found = news.get(timeout=RETRY_S if self._pending or close else None)
                 if isinstance(found, Close):
                     close, closed_s = found, time.monotonic()
-                else:
-                    self._take()
+                self._take()  # also with a `Close`, before which the last news went to the spool unsaid
             try:
                 self._write()
                 if close is not None:
-                    self._end_parent(close)
-                    return
+                    runs = self._end_parent(close)
+                    return Answer() if close.champion is None else self._register(close.champion, runs)
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
                 logger.warning("MLflow cannot be written: %s", error, exc_info=True)
                 self._known, self._is_uncertain = None, True
@@ -163,7 +184,7 @@ class Writer:
         job = self._job
         self._client = self._client or connect(job.uri)
         self._store = store_of(self._client, job.spec, job.folder)
-        found = known.read(self._client, job.spec, job.experiment, job.uri, job.home)
+        found = _runs(self._client, job)
         for number, (trial, history) in job.earlier.items():
             if number in found.ended and not job.again:
                 pending = self._pending.get(number)
@@ -182,28 +203,37 @@ class Writer:
         self._known = found
         return found
 
-    def _end_parent(self, close: Close) -> None:
-        from mlflow.entities import Metric, RunTag
-
+    def _end_parent(self, close: Close) -> Known:
         runs, best = self._write(), close.best
         if self._is_uncertain:  # what was made twice is found now
-            job = self._job
-            runs = known.read(self._client, job.spec, job.experiment, job.uri, job.home)
+            runs = _runs(self._client, self._job)
         if best is not None and best.value is not None:
-            now_ms = int(time.time() * 1000)
-            values = {str(self._job.spec.metric): best.value, **(close.test or {})}
-            there = self._client.get_run(runs.parent_id).data.metrics
-            values = {key: value for key, value in values.items() if there.get(key) != value}
-            tags = {
-                "tuning.best_trial": str(best.number),
-                "tuning.best_run_id": runs.run_ids.get(best.number, ""),
-            }
-            self._client.log_batch(
-                runs.parent_id,
-                [Metric(key, value, now_ms, 0) for key, value in values.items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
-            )
+            known.tell_best(self._client, runs, self._job.spec, best, close.metrics or {}, close.confirmation)
+        if close.report is not None:
+            try:
+                put_file(self._client, runs.parent_id, close.report, paths.REPORT)
+            except Exception as error:  # nothing depends on it: `tuning report` puts it there
+                logger.warning("the report is not in MLflow: %s", error)
         self._client.set_terminated(runs.parent_id, status=close.status)
+        return runs
+
+    def _register(self, champion: Champion, runs: Known) -> Answer:
+        """Register the best model; no sweep fails for a server that has no registry."""
+        try:
+            run_id = runs.run_ids[champion.trial]
+            found = registry.register(self._client, self._job.spec, champion, run_id)
+        except Exception as error:  # of MLflow and of whatever stands behind it
+            logger.warning("the best model cannot be registered", exc_info=True)
+            return Answer(unregistered=_short(error))
+        return Answer(registered=found)
+
+
+def _short(error: Exception) -> str:
+    return str(error).partition("\n[SQL")[0] or type(error).__name__
+
+
+def _runs(client: Any, job: Job) -> Known:
+    return known.read(client, job.spec, job.experiment, job.uri, job.home, job.began_ms)
 
 
 def _is_full(error: Exception) -> bool:
@@ -230,12 +260,11 @@ def main() -> None:
     job = pickle.load(sys.stdin.buffer)
     news: queue.SimpleQueue[News] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, news), daemon=True).start()
-    failure = None
     try:
-        Writer(job).run(news)
+        answer = Writer(job).run(news)
     except Exception as error:  # the driver says it
-        failure = str(error).partition("\n[SQL")[0] or type(error).__name__
-    pickle.dump(failure, answers)
+        answer = Answer(failure=_short(error))
+    pickle.dump(answer, answers)
     answers.close()
     gc.freeze()  # the driver waits for this exit, which looks for garbage for half a second
 

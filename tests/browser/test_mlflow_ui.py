@@ -1,0 +1,65 @@
+"""What a user sees who opens the address that `tuning ui` says, in Chromium."""
+
+from pathlib import Path
+
+from mlflow.entities import Run
+from playwright.sync_api import Page, expect
+
+
+def test_it_opens_on_training_runs_without_an_assistant(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="Experiments").first.click()
+    page.get_by_role("link", name="batchnorm_net", exact=True).click()
+    expect(page.get_by_role("gridcell", name="batchnorm_net").first).to_be_visible()
+    page.wait_for_timeout(2000)  # an assistant would open once the runs are there
+    expect(page.get_by_placeholder("Ask a question")).to_have_count(0)
+
+
+def test_trials_nest_under_their_sweep(
+    page: Page, address: str, runs: dict[str, Run], pictures: Path
+) -> None:
+    experiment = runs["batchnorm_net"].info.experiment_id
+    page.goto(f"{address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
+    expect(page.get_by_role("link", name="batchnorm_net", exact=True).last).to_be_visible()
+    assert page.get_by_role("link", name="trial-00000").count() == 0
+    page.get_by_role("gridcell", name="batchnorm_net").get_by_role("button").click()
+    for number in range(9):
+        expect(page.get_by_role("link", name=f"trial-{number:05d}")).to_be_visible()
+    page.screenshot(path=pictures / "runs.png")
+
+
+def test_a_trials_validation_loss_is_drawn_per_epoch(
+    page: Page, address: str, runs: dict[str, Run], pictures: Path
+) -> None:
+    best = runs[f"trial-{int(runs['batchnorm_net'].data.tags['tuning.best_trial']):05d}"]
+    assert best.data.tags["tuning.best"] == "true"
+    assert sum("tuning.best" in run.data.tags for run in runs.values()) == 1
+    page.goto(f"{address}/#/experiments/{best.info.experiment_id}/runs/{best.info.run_id}/model-metrics")
+    named = page.locator("div").filter(has=page.get_by_text("val_loss", exact=True))
+    card = named.filter(has=page.locator(".js-plotly-plot")).last  # the innermost that holds both
+    expect(card.locator(".js-plotly-plot")).to_have_count(1)
+    expect(card.locator(".scatterlayer .point").first).to_be_visible()
+    page.screenshot(path=pictures / "val_loss.png")
+
+
+def test_the_sweep_says_how_to_load_its_best_model(
+    page: Page, address: str, runs: dict[str, Run], sweep_home: Path
+) -> None:
+    parent = runs["batchnorm_net"]
+    page.goto(f"{address}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}")
+    expect(page.get_by_text(f"tuning.load_best(\"batchnorm_net\", home='{sweep_home}')")).to_be_visible()
+    expect(page.get_by_text("tuning sweep batchnorm_net")).to_be_visible()
+
+
+def test_the_report_opens_among_the_sweeps_artifacts(
+    page: Page, address: str, runs: dict[str, Run], pictures: Path
+) -> None:
+    parent = runs["batchnorm_net"]
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.goto(f"{address}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts")
+    page.get_by_text("report.html").first.click()
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", name="batchnorm_net", exact=True)).to_be_visible()
+    expect(report.locator("#history .js-plotly-plot .main-svg").first).to_be_visible()
+    expect(report.locator("#trials tbody tr")).to_have_count(9)
+    page.screenshot(path=pictures / "report.png")

@@ -1,0 +1,75 @@
+"""Two users on one cluster, one MLflow server and one storage, even with sweeps of the same name."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from tests.conftest import REPOSITORY
+from tuning import ledger
+
+# A worker trains once both users have one that does: that they share the cluster is no matter of luck.
+MODEL = """
+import pathlib, time, ray, torch
+
+class Slow(torch.nn.Linear):
+    def __init__(self): super().__init__(1, 1)
+    def forward(self, x):
+        if self.training and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+            meeting = pathlib.Path("{meeting}")
+            (meeting / "{me}").touch()
+            deadline = time.monotonic() + 120
+            while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline: time.sleep(0.05)
+            time.sleep(0.1)
+        return super().forward(x)
+"""
+
+
+def start(user: Path, trials: int, address: str, mlflow: str, storage: Path) -> "subprocess.Popen[str]":
+    (user / "project").mkdir(parents=True)
+    meeting = user.parent / "meeting"
+    meeting.mkdir(exist_ok=True)
+    (user / "project/slow.py").write_text(MODEL.format(meeting=meeting, me=user.name))
+    options = f"--data noisy_line --trials {trials} --epochs 3 --early-stopping none --cohort 1 --json"
+    where = f"--address {address} --tracking-uri {mlflow} --storage {storage} --home {user}/home"
+    command = f"slow.py:Slow --name alike --gpus-per-trial 1 --cpus-per-trial 0 --max-concurrent 2 {options}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuning", "sweep", *command.split(), *where.split()],
+        cwd=user / "project",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_they_share_its_gpus_and_neither_touches_what_is_the_others(
+    ray_cluster: Any, mlflow_server: str, tmp_path: Path
+) -> None:
+    storage, address = tmp_path / "storage", ray_cluster.address
+    users = {tmp_path / "anna": 8, tmp_path / "ben": 4}
+    running = {user: start(user, n, address, mlflow_server, storage) for user, n in users.items()}
+    client = MlflowClient(mlflow_server)
+    seen: dict[Path, list[tuple[int, int]]] = {}
+    for user, process in running.items():
+        out, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert json.loads(out)["states"] == {"completed": users[user]}
+        sweep = ledger.open_sweep("alike", str(user / "home"))
+        experiments = [one.experiment_id for one in client.search_experiments() if one.name == "Slow"]
+        wanted = f"tags.`tuning.sweep_id` = '{sweep.spec.id}' and tags.`tuning.kind` = 'trial'"
+        runs = client.search_runs(experiments, wanted)
+        assert sorted(int(run.data.tags["tuning.trial"]) for run in runs) == list(range(users[user]))
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        assert Path(sweep.folder).parent == storage
+        assert len(list(Path(sweep.folder, "checkpoints").glob("trial-*.pt"))) == users[user]
+        seen[user] = [(run.info.start_time, run.info.end_time) for run in runs]
+    assert len(list(storage.iterdir())) == 2, "each sweep has a folder of its own, whatever its name"
+    (anna, ben) = (
+        (min(start for start, _ in spans), max(end for _, end in spans)) for spans in seen.values()
+    )
+    assert max(anna[0], ben[0]) < min(anna[1], ben[1]), "they trained at the same time"

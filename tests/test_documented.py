@@ -1,0 +1,41 @@
+"""docs/models.md: what each section says is the catalog's, and its commands run."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from tests.conftest import REPOSITORY
+from tuning.cli import main
+
+TEXT = (REPOSITORY / "docs/models.md").read_text(encoding="utf-8")
+SECTIONS = {part.split("\n", 1)[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
+
+
+def smaller(command: str) -> list[str]:
+    """Return the words after `tuning` of the same command over little."""
+    command = re.sub(r"--trials \d+", "--trials 2 --epochs 1", command)
+    return shlex.split(re.sub(r"--top \d+ --seeds \d+", "--top 1 --seeds 2", command))[1:]
+
+
+def test_sections_stand_in_the_catalogs_order_with_what_the_source_says_and_a_picture() -> None:
+    assert SECTIONS and list(SECTIONS) == [name for name in models.CATALOG if name in SECTIONS]
+    for name, section in SECTIONS.items():
+        assert models.CATALOG[name].source in section
+        assert (REPOSITORY / f"docs/pictures/{name}.png").exists()
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_commands_that_found_its_best_model_run(
+    name: str, home: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], flags=re.DOTALL)
+    sweep, confirm, inspect = map(smaller, block.splitlines())
+    assert main(sweep) == 0
+    assert main(confirm) in (0, 1), "1 where the claim does not hold"
+    assert "best        trial " in capsys.readouterr().out
+    assert main(inspect) == 0
+    assert len(list((home / name).glob("inspect*.html"))) == 1

@@ -1,0 +1,63 @@
+"""A sweep whose MLflow server keeps its records in PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuning
+from tests import sweeps
+from tests.conftest import serving_mlflow
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+"""Where Debian puts them."""
+
+pytestmark = pytest.mark.skipif(not PROGRAMS, reason="needs Debian's postgresql (make packages)")
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """The address of a database in a folder of its own, reached by a socket in there."""
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # open to another user, unlike a test's
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # as root it refuses to run
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(PROGRAMS[-1] / program), *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-A", "trust", "-U", "mlflow", "--no-sync", "--no-locale", "-E", "UTF8")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
+    try:
+        run("createdb", "-h", str(folder), "-U", "mlflow", "mlflow")
+        yield f"postgresql://mlflow@/mlflow?host={folder}"
+    finally:
+        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def test_study_mlflow_and_checkpoints_agree(
+    database: str, home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    with serving_mlflow(tmp_path, database) as address:
+        spec = tuning.SweepSpec(model="net", trials=6, epochs=9, tracking_uri=address)
+        result = tuning.sweep(spec)
+        assert sum(result.states.values()) == 6
+        ledgers = sweeps.read("net", home, address)
+        sweeps.assert_they_agree(result, ledgers)
+        assert ledgers.parent.info.status == "FINISHED"
+        longer = tuning.sweep(tuning.SweepSpec(model="net", trials=8, epochs=9, tracking_uri=address))
+        sweeps.assert_they_agree(longer, sweeps.read("net", home, address))
+        best = tuning.load_best("net", tracking_uri=address)
+        assert best.trial.value == pytest.approx(longer.best.value if longer.best else None)

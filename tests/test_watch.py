@@ -1,0 +1,275 @@
+"""`tuning status NAME --watch`: a sweep that runs elsewhere is shown as it changes, until it ends.
+
+`test_stopping.py` has a real one watched; here each look is a step of a script.
+"""
+
+import io
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from tuning import cli, gpus, ledger, notation, plan, storage, watching
+from tuning.claim import claim
+from tuning.paths import SweepPaths
+from tuning.records import Place, Span, State, begun_by
+from tuning.spec import EarlyStopping, SweepSpec
+from tuning.study import Study
+
+Watch = Callable[..., str]
+
+
+class Driver:
+    """A driver in miniature: it holds the claim, and two trials train in one cohort.
+
+    Args:
+        trials: that it begins.
+    """
+
+    def __init__(self, trials: int = 2) -> None:
+        stopping = EarlyStopping(kind="asha", grace_epochs=3)
+        planned = plan.prepare(
+            SweepSpec(model="net", name="demo", trials=4, epochs=9, early_stopping=stopping)
+        )
+        self.where: SweepPaths = planned.paths
+        storage.write(str(self.where.spec), notation.dump(replace(planned.spec, id="1-2-3")).encode())
+        self._claim = ExitStack()
+        self.cohort = f"{begun_by(self._claim.enter_context(claim(self.where.claim, 'demo')))}1"
+        self.study = Study(planned.spec, self.where.journal, write=True)
+        self.study.ask_many(trials)
+
+    def place(self, where: str = "far, GPU 1", numbers: Sequence[int] = (0, 1)) -> None:
+        span = Span(where, 1, 0.0, 1.0)
+        places = [
+            Place(trial=n, where=where, cohort=self.cohort, epoch=1, slot=n, width=2, span=span)
+            for n in numbers
+        ]
+        self.study.set_places(places)
+
+    def report(self, epoch: int) -> None:
+        for number in (0, 1):
+            self.study.report(number, epoch, 1.0 / (epoch + number))
+
+    def end(self) -> None:
+        self._claim.close()
+
+
+@pytest.fixture
+def driver(home: Path) -> Iterator[Driver]:
+    found = Driver()
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def watch(driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Watch:
+    """Watch from the command line, a step between two looks and the driver's end after the last."""
+
+    def run(*options: str, steps: list[Callable[[], object]]) -> str:
+        left = iter([*steps, driver.end])
+        clock = SimpleNamespace(sleep=lambda _: next(left)(), monotonic=time.monotonic)
+        monkeypatch.setattr(watching, "time", clock)
+        assert cli.main(["status", "demo", "--watch", *options]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def steps(driver: Driver) -> list[Callable[[], object]]:
+    return [
+        driver.place,
+        lambda: driver.report(1),
+        lambda: None,
+        lambda: driver.study.tell(0, State.COMPLETED),
+    ]
+
+
+def test_json_has_a_line_for_each_change_and_one_for_the_end(watch: Watch, driver: Driver) -> None:
+    lines = [json.loads(line) for line in watch("--json", steps=steps(driver)).splitlines()]
+    assert [one["is_running"] for one in lines] == [True, True, True, True, False]
+    assert [one["states"] for one in lines[-2:]] == [
+        {"completed": 1, "running": 1},
+        {"completed": 1, "interrupted": 1},
+    ]
+    assert [one["workers"] for one in lines[:3]] == [
+        [],
+        [{"where": "far, GPU 1", "cohort": driver.cohort, "epoch": 0, "trials": [0, 1]}],
+        [{"where": "far, GPU 1", "cohort": driver.cohort, "epoch": 1, "trials": [0, 1]}],
+    ]
+    assert [(one["trial"], one["value"]) for one in lines[2]["top"]] == [(1, 0.5), (0, 1.0)]
+
+
+def test_in_a_file_there_is_a_line_where_counts_or_the_best_have_changed(
+    watch: Watch, driver: Driver
+) -> None:
+    lines = watch(steps=steps(driver)).splitlines()
+    assert lines[:3] == [
+        "demo: 0/4 trials ended, 2 running; no result yet",
+        "demo: 0/4 trials ended, 2 running; best so far: 0.5 (trial 1, epoch 1)",
+        "demo: 1/4 trials ended (1 completed), 1 running; best so far: 0.5 (trial 1, epoch 1)",
+    ]
+    assert lines[3].startswith("demo: 1 completed, 1 interrupted of 4"), "then how it stands"
+
+
+def test_on_a_terminal_there_are_the_best_trials_and_what_each_worker_does(
+    watch: Watch, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    watch(steps=steps(driver))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert re.search(rf"far, GPU 1 +{driver.cohort} +1 of 9 +2: 0, 1\n", text)
+    assert re.search(r"\n1 +running +0\.5 +1 +optimizer=sgd lr=", text)
+    assert "1/4 trials ended (1 completed), 1 running" in text
+    assert "devices that train now: 1" in text and "Ctrl-C ends the watching, not the sweep" in text
+    live, _, _ = text.partition("demo: 1 completed")
+    assert all(len(line) <= 120 for line in live.splitlines())
+
+
+SMI = """#!/bin/sh
+echo "0, 87, 3120, 81559"
+echo "1, [N/A], [N/A], [N/A]"
+"""
+
+
+def test_the_use_of_gpus_is_shown_where_workers_have_those_of_this_host(
+    watch: Watch, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(SMI)
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    here = [driver.place, lambda: driver.place(f"{socket.gethostname()}, GPU 0"), lambda: None]
+    lines = [json.loads(line) for line in watch("--json", steps=here).splitlines()]
+    found = [
+        {"gpu": "0", "busy": 87, "used": 3120, "total": 81559},
+        {"gpu": "1", "busy": None, "used": None, "total": None},
+    ]
+    assert [one["gpus"] for one in lines] == [[], [], found, []]
+    assert [*map(gpus.describe, found)] == ["GPU 0: 87 % busy, 3,120 of 81,559 MiB", "GPU 1: not known"]
+
+
+def test_trials_at_a_rung_are_between_two_cohorts(driver: Driver) -> None:
+    driver.place()
+    for epoch in (1, 2, 3):
+        driver.report(epoch)
+    found = ledger.open_sweep("demo")
+    assert ledger.workers(found) == []
+    driver.report(4)
+    assert [one["epoch"] for one in ledger.workers(ledger.open_sweep("demo"))] == [4]
+
+
+def trained(driver: Driver) -> list[list[int]]:
+    """Trials of each worker, as another process sees them."""
+    return [one["trials"] for one in ledger.workers(ledger.open_sweep("demo"))]
+
+
+def test_what_an_earlier_driver_has_left_is_nobodys_work_until_it_has_a_place_again(driver: Driver) -> None:
+    driver.place()
+    driver.report(1)
+    assert trained(driver) == [[0, 1]]
+    driver.end()
+    again = Driver(trials=0)
+    try:
+        assert trained(again) == []
+        facts = ledger.sweep_facts(ledger.open_sweep("demo"))
+        assert facts["states"] == {"running": 2} and facts["where"] == {"0": "far, GPU 1", "1": "far, GPU 1"}
+        again.place("near", numbers=[1])
+        assert trained(again) == [[1]], "the other one waits for its turn"
+    finally:
+        again.end()
+
+
+def test_a_cohort_whose_worker_died_is_nobodys_work_until_it_has_a_place_again(driver: Driver) -> None:
+    driver.place()
+    driver.study.wait([0, 1])
+    assert trained(driver) == []
+    driver.place()
+    assert trained(driver) == [[0, 1]]
+
+
+def test_ctrl_c_ends_the_watching_and_says_how_the_sweep_stands(watch: Watch, driver: Driver) -> None:
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    said = watch(steps=[press])
+    assert "demo: 2 running of 4" in said.splitlines()[-5]
+
+
+def test_half_a_record_is_read_when_it_is_whole_and_nothing_is_read_twice(
+    watch: Watch, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.place()
+    driver.report(1)
+    last = driver.where.journal.read_bytes().splitlines(keepends=True)[-1]
+    record = last.replace(b'"step":1', b'"step":2')
+    assert record != last
+
+    def write(part: bytes) -> None:
+        with open(driver.where.journal, "ab") as file:
+            file.write(part)
+
+    first: list[int] = []
+    read = JournalFileBackend.read_logs
+
+    def noted(backend: JournalFileBackend, log_number_from: int) -> Any:
+        first.append(log_number_from)
+        return read(backend, log_number_from)
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", noted)
+    halves = [lambda: write(record[:9]), lambda: None, lambda: write(record[9:])]
+    lines = [json.loads(line) for line in watch("--json", steps=halves).splitlines()]
+    assert [[one["epoch"] for one in line["workers"]] for line in lines] == [[1], [2], []]
+    assert first[0] == 0 and all(first[1:]), "the second look begins where the first has ended"
+
+
+def test_a_sweep_whose_study_is_just_being_made_has_no_trials_yet(driver: Driver) -> None:
+    driver.where.journal.write_bytes(b'{"op_code":0,')
+    assert ledger.open_sweep("demo").trials == []
+
+
+def test_a_sweep_that_does_not_run_is_shown_once(watch: Watch, driver: Driver) -> None:
+    driver.end()
+    assert "demo: 2 interrupted of 4" in watch(steps=[])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--watch"], "tuning status NAME --watch"),
+        (["demo", "--interval", "2"], "tuning status NAME --watch"),
+        (["demo", "--watch", "--interval", "0"], "above 0, but got 0"),
+        (["demo", "--watch", "--interval", "nan"], "above 0, but got nan"),
+        (["demoo", "--watch"], "did you mean 'demo'"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(
+    driver: Driver, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert cli.main(["status", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_plain_status_names_the_best_trials(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    driver.report(1)
+    assert cli.main(["status", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"\ntop +trial 1 running: 0\.5 at epoch 1, optimizer=sgd lr=.*\n +trial 0 running: 1 at", said
+    )

@@ -1,0 +1,38 @@
+"""`tuning inspect`: figures of the inside of one trial."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from tuning import ledger, paths
+from tuning.commands import Outcome
+from tuning.references import model_name
+
+
+def run(options: Namespace) -> Outcome:
+    from tuning import inspection
+
+    sweep = ledger.open_sweep(options.name, options.home)
+    to = paths.expanded(options.to) if options.to is not None else None
+    number = options.trial if options.trial is not None else sweep.best_or_raise().number
+    written = inspection.inspect(sweep, number, to, say=_say)
+    _attach(sweep, number, written)
+    facts = {"sweep": options.name, "trial": number, "file": str(written.absolute())}
+    return facts, f"wrote {written}; open it with a browser", 0
+
+
+def _say(what: str) -> None:
+    if sys.stderr.isatty():
+        print(what, file=sys.stderr, flush=True)
+
+
+def _attach(sweep: ledger.Sweep, number: int, file: Path) -> None:
+    """Put the page among the artifacts of the trial's run; say so where that cannot be done."""
+    from tuning.tracking import client
+
+    spec = sweep.spec
+    uri = client.uri_of(spec, sweep.paths.home)
+    name = sweep.paths.inspection(number).name
+    _, why = client.attach(uri, model_name(spec.model), str(spec.id), file, name, number)
+    if why is not None:
+        print(f"warning: the page is not in MLflow: {why}", file=sys.stderr)

@@ -1,0 +1,35 @@
+"""`tuning report`: one offline HTML page of figures, which also goes to the sweep's run in MLflow."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from tuning import ledger, paths
+from tuning.commands import Outcome
+from tuning.references import model_name
+
+
+def run(options: Namespace) -> Outcome:
+    from tuning.report import write
+
+    sweep = ledger.open_sweep(options.name, options.home)
+    written = write.write(sweep, None if options.to is None else paths.expanded(options.to))
+    run_id = _attach(sweep, written)
+    facts = {
+        "sweep": options.name,
+        "file": str(written.absolute()),
+        "trials": len(sweep.trials),
+        "run_id": run_id,
+    }
+    return facts, f"wrote {written}; it opens in any browser, without a network", 0
+
+
+def _attach(sweep: ledger.Sweep, file: Path) -> str | None:
+    """Put the page among the artifacts of the sweep's run; return that run, None with a warning."""
+    from tuning.tracking import client
+
+    uri = client.uri_of(sweep.spec, sweep.paths.home)
+    run_id, trouble = client.attach(uri, model_name(sweep.spec.model), str(sweep.spec.id), file, paths.REPORT)
+    if trouble is not None:
+        print(f"warning: the report is not in MLflow at {uri}: {trouble}", file=sys.stderr)
+    return run_id

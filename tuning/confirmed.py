@@ -1,0 +1,160 @@
+"""What fresh seeds made of a sweep's best trials, and which trial is the best by that.
+
+The figure by which a search chose its winner is the largest of many that chance had a part in: it flatters.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from tuning.records import Mode, State, TrialRecord, best_trial
+from tuning.space import is_finite
+
+FORMAT = 2
+
+Run = tuple[float, Mapping[str, float]] | None
+"""The sweep's metric at the best epoch, and that model's metrics on the test split; None: it diverged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A trial that was trained again with fresh seeds."""
+
+    trial: int
+    searched: float
+    """The sweep's metric as the search found it."""
+    values: tuple[float | None, ...]
+    """The same by seed, of the best epoch on the validation split; None: it diverged."""
+    test: tuple[Mapping[str, float] | None, ...]
+    """Metrics of that epoch's model on the test split, by seed."""
+    mean: float
+    """Of `values`."""
+    low: float
+    """The 95 % confidence interval of the mean."""
+    high: float
+
+    @property
+    def diverged(self) -> int:
+        return self.values.count(None)
+
+    @property
+    def test_means(self) -> dict[str, float]:
+        found = [metrics for metrics in self.test if metrics is not None]
+        return {key: sum(one[key] for one in found) / len(found) for key in (found[0] if found else ())}
+
+    def flattered(self, mode: Mode) -> float:
+        """Return by how much the search's figure is better than the mean; negative: it is worse."""
+        return self.searched - self.mean if mode == "max" else self.mean - self.searched
+
+    def rank(self, mode: Mode) -> tuple[int, float, int]:
+        """Return what orders trials, the best first: those that never diverged, by their mean."""
+        return self.diverged, self.mean if mode == "min" else -self.mean, self.trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """Trials of a sweep that were trained again, at whatever time, each with the same seeds."""
+
+    metric: str
+    mode: Mode
+    seeds: int
+    trials: tuple[Confirmed, ...]
+    """As the search ranks them; only those that came to a figure with some seed."""
+    hopeless: tuple[int, ...]
+    """Trials beside them that diverged with every seed."""
+    winner: int
+    """The search's best trial, which may be hopeless."""
+    holds: bool
+    """Whether the search's winner is still the best, as far as chance lets it be told."""
+    verdict: str
+
+    @property
+    def best(self) -> Confirmed:
+        return min(self.trials, key=lambda found: found.rank(self.mode))
+
+    def of(self, trial: int) -> Confirmed | None:
+        return next((found for found in self.trials if found.trial == trial), None)
+
+    def runs(self, trial: int) -> list[Run]:
+        """Return by seed what became of a trial; nothing if it was not trained again."""
+        if trial in self.hopeless:
+            return [None] * self.seeds
+        one = self.of(trial)
+        pairs = zip(one.values, one.test, strict=False) if one is not None else ()
+        return [None if value is None or test is None else (value, test) for value, test in pairs]
+
+    def over(self, trial: int) -> frozenset[int]:
+        """Return the confirmed trials that a confirmed one is no worse than, itself among them."""
+        one = self.of(trial)
+        if one is None:
+            return frozenset()
+        return frozenset(o.trial for o in self.trials if o.rank(self.mode) >= one.rank(self.mode))
+
+    def metrics(self) -> dict[str, float]:
+        """Return what MLflow is to show of the best one."""
+        return {
+            "confirmed_mean": self.best.mean,
+            "confirmed_low": self.best.low,
+            "confirmed_high": self.best.high,
+        }
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_plain(cls, plain: object) -> "Confirmation | None":
+        """Return what a study holds; None where it holds none, or nothing that can be read."""
+        try:
+            if (
+                not isinstance(plain, Mapping)
+                or plain["format"] != FORMAT
+                or plain["mode"] not in get_args(Mode)
+            ):
+                return None
+            trials = tuple(
+                Confirmed(**{**one, "values": tuple(one["values"]), "test": tuple(one["test"])})
+                for one in plain["trials"]
+            )
+            found = cls(
+                **{key: plain[key] for key in plain if key not in ("format", "trials", "hopeless")},
+                trials=trials,
+                hopeless=tuple(plain["hopeless"]),
+            )
+            numbers = (found.winner, found.seeds, *found.hopeless)
+            is_whole = all(type(number) is int for number in numbers)
+            return found if is_whole and trials and all(map(_is_sound, trials)) else None
+        except (KeyError, TypeError, AttributeError):
+            return None
+
+
+def _is_sound(one: Confirmed) -> bool:
+    """Whether every value is of its kind, which in a study may be any."""
+    figures = [one.searched, one.mean, one.low, one.high, *(v for v in one.values if v is not None)]
+    for metrics in one.test:
+        figures += (metrics or {}).values()
+    return type(one.trial) is int and all(map(is_finite, figures))
+
+
+def facts_of(found: Confirmation, one: Confirmed) -> dict[str, Any]:
+    """Return what there is to say of a confirmed trial, as plain data."""
+    return {
+        "trial": one.trial,
+        "searched": one.searched,
+        "mean": one.mean,
+        "interval": [one.low, one.high],
+        "flattered": one.flattered(found.mode),
+        "seeds": found.seeds,
+        "diverged": one.diverged,
+        "values": list(one.values),
+        "test": one.test_means,
+    }
+
+
+def best_of(trials: Iterable[TrialRecord], mode: Mode, found: Confirmation | None) -> TrialRecord | None:
+    """Return the best confirmed trial; without a confirmation the best by the search's own figures."""
+    trials = list(trials)
+    if found is not None:
+        completed = {trial.number: trial for trial in trials if trial.state is State.COMPLETED}
+        if found.best.trial in completed:
+            return completed[found.best.trial]
+    return best_trial(trials, mode)

@@ -1,0 +1,283 @@
+"""One trial on several devices: data-parallel ranks, child processes of the one that asks.
+
+Each rank takes its rows of every batch, and gradients are averaged over the whole batch: the result is that
+of one rank with the same batch, but for rounding. Batch norm layers take their statistics over the whole
+batch too, and the masks of dropout layers are rows of the whole batch's; what a model draws by itself is
+drawn alike on all ranks. A last batch with fewer rows than there are ranks is left out.
+https://docs.pytorch.org/docs/stable/notes/ddp.html
+"""
+
+import contextlib
+import ctypes
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import TensorDataset
+
+from tuning import references
+from tuning.data import PARTS, Splits
+from tuning.engine import solo
+from tuning.engine.batches import Batch
+from tuning.engine.layers import HashDropout
+from tuning.engine.precision import autocast
+from tuning.engine.solo import Training
+from tuning.engine.synchronized import synchronize
+from tuning.errors import traced
+from tuning.records import EpochReport, TrialSpec
+from tuning.spec import Precision, SweepSpec
+
+DATA = "data.pt"
+
+PATIENCE = timedelta(days=30)
+"""Of one rank for another: `--trial-timeout` is the sweep's own."""
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl: a signal for when the parent dies."""
+
+GOODBYE_S = 5.0
+"""How long ranks may take to end by themselves, before they are killed."""
+
+
+class RankDied(RuntimeError):
+    """A rank's process was killed, perhaps for the memory it took: the trial may train in others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What every rank is told."""
+
+    trial: TrialSpec
+    spec: SweepSpec
+    splits: Splits | None
+    """Without its examples; None: each rank opens the data itself, which is not in memory."""
+    until: int
+    resume: dict[str, Any] | None
+    on_gpus: bool
+    folder: str
+    """Where they find each other, and data that is in memory."""
+    parent: int
+    """Its process."""
+
+    @property
+    def count(self) -> int:
+        return self.spec.ranks
+
+
+def train(
+    trial: TrialSpec,
+    spec: SweepSpec,
+    splits: Splits,
+    *,
+    until: int,
+    device: torch.device,
+    resume: dict[str, Any] | None = None,
+) -> Generator[tuple[EpochReport, Training], None, None]:
+    """Train one trial on `spec.ranks` ranks; otherwise as `solo.train`.
+
+    What is yielded comes from the first rank, its tensors on the CPU. When the consumer stops asking, the
+    ranks and their process group are ended before this returns; they die with this process, too.
+
+    Args:
+        device: tells of what kind the ranks' devices are; rank r takes GPU r of this process.
+
+    Raises:
+        RankDied: when the process of a rank has died.
+        RuntimeError: when a rank fails, with what it raised.
+    """
+    context = multiprocessing.get_context("spawn")
+    patience_s = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        task = Task(
+            trial=trial,
+            spec=spec,
+            splits=_kept(splits, f"{folder}/{DATA}"),
+            until=until,
+            resume=resume,
+            on_gpus=device.type == "cuda",
+            folder=folder,
+            parent=os.getpid(),
+        )
+        plain = pickle.dumps(task)  # as it is: torch would put tensors into shared memory
+        pipes = [context.Pipe() for _ in range(task.count)]
+        ranks = [
+            context.Process(target=_rank, args=(plain, number, theirs))
+            for number, (_, theirs) in enumerate(pipes)
+        ]
+        try:
+            for rank in ranks:
+                rank.start()
+            for _, theirs in pipes:
+                theirs.close()  # so that the death of a rank is heard
+            yield from _heard([ours for ours, _ in pipes])
+            patience_s = GOODBYE_S
+        finally:
+            for rank in ranks:
+                _end(rank, patience_s)
+
+
+def _kept(splits: Splits, file: str) -> Splits | None:
+    """Write data that is in memory to a file, which ranks map; return all else of it."""
+    if not splits.is_in_memory:
+        return None
+    torch.save({name: list(getattr(splits, name).tensors) for name in PARTS}, file)
+    nothing: Any = None
+    return replace(splits, train=nothing, validation=nothing, test=nothing)
+
+
+def _opened(task: Task) -> Splits:
+    if task.splits is None:
+        return references.load_data(str(task.spec.data), seed=task.spec.seed)
+    found = torch.load(f"{task.folder}/{DATA}", weights_only=True, mmap=True)
+    train, validation, test = (TensorDataset(*found[name]) for name in PARTS)
+    return replace(task.splits, train=train, validation=validation, test=test)
+
+
+def _heard(pipes: list[Any]) -> Iterator[tuple[EpochReport, Training]]:
+    """Yield what the first rank tells, and let all go on when more is asked for, until all are done."""
+    left = list(pipes)
+    while left:
+        for pipe in multiprocessing.connection.wait(left):
+            assert isinstance(pipe, Connection)
+            who = f"rank {pipes.index(pipe)} of {len(pipes)}"
+            try:
+                told = pickle.loads(pipe.recv_bytes())
+            except (EOFError, ConnectionError):
+                raise RankDied(f"{who} died") from None
+            if told is None:
+                left.remove(pipe)
+            elif isinstance(told, str):
+                raise RuntimeError(f"{told.rpartition(chr(10))[2]} ({who})\n{told}")
+            else:
+                yield told
+                for each in pipes:
+                    with contextlib.suppress(ConnectionError):  # whose death is heard in the next round
+                        each.send_bytes(b"")
+
+
+def _end(rank: Any, patience_s: float) -> None:
+    if rank.pid is not None:  # it was started
+        rank.join(patience_s)
+        rank.kill()
+        rank.join()
+
+
+def _rank(plain: bytes, number: int, pipe: Connection) -> None:
+    """The process of one rank; where something goes wrong it leaves at once, waiting for no other."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    task: Task = pickle.loads(plain)
+    if os.getppid() != task.parent:  # it has died before it could be asked for
+        os._exit(1)
+    multiprocessing.set_start_method("fork", force=True)  # of what reads data, as in any other worker
+    try:
+        _train(task, number, pipe)
+        pipe.send_bytes(pickle.dumps(None))
+    except Exception as error:  # of a user's model, of a device
+        with contextlib.suppress(ConnectionError):
+            pipe.send_bytes(pickle.dumps(traced(error)))
+        os._exit(1)
+
+
+def _train(task: Task, number: int, pipe: Connection) -> None:
+    device = torch.device("cuda", number) if task.on_gpus else torch.device("cpu")
+    if task.on_gpus:
+        torch.cuda.set_device(device)
+    torch.set_num_threads(max(1, int(task.spec.resources.cpus) // task.count))
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.setdefault(name, "lo")  # all ranks are on one machine
+    distributed.init_process_group(
+        "nccl" if task.on_gpus else "gloo",
+        init_method=f"file://{task.folder}/store",
+        rank=number,
+        world_size=task.count,
+        timeout=PATIENCE,
+    )
+    shard = Shard(number, task.count, device)
+    for report, state in solo.train(
+        task.trial,
+        task.spec,
+        _opened(task),
+        until=task.until,
+        device=device,
+        resume=task.resume,
+        together=shard,
+    ):
+        if number == 0:
+            plain = tree_map_only(Tensor, lambda tensor: tensor.cpu(), state.to_plain())
+            pipe.send_bytes(pickle.dumps((report, Training(**plain))))
+        pipe.recv_bytes()  # until more is asked for: not in a collective, which has its own patience
+    distributed.destroy_process_group()
+
+
+class Shard:
+    """One rank's part of every batch."""
+
+    def __init__(self, number: int, count: int, device: torch.device) -> None:
+        self._number, self._count, self._device = number, count, device
+        self._parallel: DistributedDataParallel | None = None
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[Batch],
+        splits: Splits,
+        dropouts: list[HashDropout],
+        first_step: int,
+        precision: Precision,
+    ) -> float:
+        """Take one step per batch together with the other ranks; return the mean training loss."""
+        parallel = self._wrapped(model)
+        model.train()
+        total, rows, hidden = torch.zeros(1, dtype=torch.float64, device=self._device), 0, None
+        for step, (inputs, targets) in enumerate(batches, start=first_step):
+            if len(targets) < self._count:  # a last batch in which a rank would have no row
+                continue
+            mine = self.rows(len(targets))
+            for dropout in dropouts:
+                dropout.begin(step, part=(mine.start, mine.stop, len(targets)))
+            share = (mine.stop - mine.start) / len(targets)
+            with autocast(precision, inputs.device):
+                outputs, hidden = solo.predict(parallel, inputs[mine], hidden, carry=splits.ordered)
+                loss = solo.LOSSES[splits.task](outputs, targets[mine]) * share
+            optimizer.zero_grad()
+            (self._count * loss).backward()  # the ranks' gradients are averaged, not summed
+            optimizer.step()
+            total += loss.detach().double() * len(targets)
+            rows += len(targets)
+        distributed.all_reduce(total)
+        for buffer in model.buffers():  # a model may keep what it has seen of its own rows
+            distributed.broadcast(buffer, 0)
+        return float(total) / rows
+
+    def agreed(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Return the first rank's: all decide by the same numbers, down to the last bit."""
+        values = torch.tensor(list(metrics.values()), dtype=torch.float64, device=self._device)
+        distributed.broadcast(values, 0)
+        return dict(zip(metrics, values.tolist(), strict=True))
+
+    def rows(self, count: int) -> slice:
+        """Return which rows of a batch of so many are this rank's: side by side, shared out evenly."""
+        return slice(count * self._number // self._count, count * (self._number + 1) // self._count)
+
+    def _wrapped(self, model: nn.Module) -> DistributedDataParallel:
+        if self._parallel is None:
+            synchronize(model)
+            devices = [torch.cuda.current_device()] if next(model.parameters()).is_cuda else None
+            self._parallel = DistributedDataParallel(
+                model, device_ids=devices, forward_sync_buffers=False, find_unused_parameters=True
+            )
+            self._parallel.__dict__["carry_hidden"] = getattr(model, "carry_hidden", True)
+        return self._parallel

@@ -1,0 +1,64 @@
+"""Says what a sweep waits for while no node has room for its workers."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+
+from tuning.schedule import autoscaler
+from tuning.spec import Resources
+
+PATIENCE_S = 10.0
+"""The start of a worker's process is not worth a word."""
+
+INTERVAL_S = 2.0
+
+
+class Awaiting(tune.Callback):
+    """Looks, between two steps of Tune, whether workers were asked for and none runs.
+
+    Args:
+        size: what one worker needs.
+        phase: shown to the user until something else goes on.
+    """
+
+    def __init__(self, size: Resources, phase: Callable[[str], None]) -> None:
+        self._size, self._phase = size, phase
+        self._since_s: float | None = None
+        self._next_s = 0.0
+        self._said = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the searcher's
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + INTERVAL_S
+        states = [trial.status for trial in trials]
+        pending = states.count("PENDING")
+        if not pending or "RUNNING" in states:
+            self._since_s = None
+            return
+        self._since_s = self._since_s or now_s
+        if now_s - self._since_s > PATIENCE_S and _has_no_place():
+            self._say(pending)
+
+    def _say(self, pending: int) -> None:
+        needs = f"cpus={self._size.cpus:g}, gpus={self._size.gpus or 0:g}"
+        coming = autoscaler.status() or "none is coming (others may use them)"
+        text = f"waiting for nodes: {pending} workers of {needs} are asked for; {coming}"
+        if text != self._said:
+            self._said = text
+            self._phase(text)
+
+
+def _has_no_place() -> bool:
+    """Whether resources that were asked for are not reserved yet: a worker's process may just be starting."""
+    with contextlib.suppress(Exception):  # a word to the user only
+        return any(group["state"] == "PENDING" for group in ray.util.placement_group_table().values())
+    return False

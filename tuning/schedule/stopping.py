@@ -1,0 +1,46 @@
+"""Tune's scheduler, which decides nothing here: it ends what runs once the dispatcher has halted."""
+
+import contextlib
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from tuning.dispatch import Dispatcher
+
+MAX_REASON = 300
+"""Characters of what Ray says of a death: it goes on to guess."""
+
+
+class StopWhenHalted(FIFOScheduler):
+    """Ends every cohort at its next report once the dispatcher has halted, and hears why workers died.
+
+    Args:
+        deaths: filled with what Ray knows of each death, by Tune's trial id.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, deaths: dict[str, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._dispatcher, self._deaths = dispatcher, deaths
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the searcher's
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        halted = self._dispatcher.halted is not None
+        decision: str = TrialScheduler.STOP if halted else TrialScheduler.CONTINUE
+        return decision
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tune tells the searcher next, and not why."""
+        with contextlib.suppress(
+            Exception
+        ):  # its file of the error is gone, say: it is a word to the user only
+            self._deaths[trial.trial_id] = _reason(str(trial.get_error()))
+
+
+def _reason(error: str) -> str:
+    """Return what stands of use in Ray's account of a worker's death, as one line."""
+    detail = error.partition("Worker exit detail: ")[2] or error
+    lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
+    said = lines[0] if "Worker exit detail: " in error else lines[-1]
+    return said[:MAX_REASON]

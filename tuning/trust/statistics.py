@@ -1,0 +1,55 @@
+"""What a few trainings say of all that there could be: means, intervals, and whether two means differ."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtr, stdtrit
+
+LEVEL = 0.05
+"""What a test may be wrong in, where there is no difference; an interval misses the mean as often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def confidence(values: Sequence[float]) -> Interval:
+    """Return the 95 % confidence interval of the mean, by Student's t; of one value, that value."""
+    return _around(values, 1 / len(values))
+
+
+def prediction(values: Sequence[float]) -> Interval:
+    """Return where one more value would lie 19 times out of 20, by Student's t."""
+    return _around(values, 1 + 1 / len(values))
+
+
+def _around(values: Sequence[float], share: float) -> Interval:
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Interval(mean, mean)
+    quantile = float(stdtrit(len(values) - 1, 1 - LEVEL / 2))
+    half = quantile * statistics.stdev(values) * math.sqrt(share)
+    return Interval(mean - half, mean + half)
+
+
+def welch(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how likely two means differ as much by chance: the two-sided p of Welch's t-test.
+
+    Args:
+        one, other: at least two values each.
+    """
+    squares = [statistics.variance(values) / len(values) for values in (one, other)]
+    apart = abs(statistics.fmean(one) - statistics.fmean(other))
+    if not sum(squares):
+        return 0.0 if apart else 1.0
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (len(values) - 1) for square, values in zip(squares, (one, other), strict=True)
+    )
+    return 2 * float(stdtr(freedom, -apart / math.sqrt(sum(squares))))

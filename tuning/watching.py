@@ -1,0 +1,155 @@
+"""Watching a sweep that another process runs, until it ends: on a terminal, in lines, or as JSON Lines.
+
+Writes nothing and asks neither Ray nor MLflow: all that is shown stands in the sweep's folder.
+"""
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuning import gpus, ledger
+from tuning.records import State
+from tuning.screen import describe
+
+Facts = dict[str, Any]
+Show = Callable[[Facts], None]
+
+READING_SHARE = 0.1
+"""The part of the time that reading a large study may take."""
+
+MOST_WORKERS = 16
+"""Rows of the table of workers."""
+
+
+def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> Facts:
+    """Show how a sweep stands, until it ends or Ctrl-C; return how it stands then.
+
+    Raises:
+        RequestError: when the home has no such sweep.
+    """
+    found = _facts(name, home)
+    facts = next(found)
+    took_s = 0.0
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), _display(as_json) as show:
+        while facts["is_running"]:
+            show(facts)
+            time.sleep(max(interval_s, took_s / READING_SHARE))
+            start_s = time.monotonic()
+            facts = next(found)
+            took_s = time.monotonic() - start_s
+    return facts
+
+
+def _facts(name: str, home: str | None) -> Iterator[Facts]:
+    """Yield how a sweep stands now, without what there is of each of ten thousand trials that have ended."""
+    for sweep in ledger.readings(name, home):
+        facts = ledger.sweep_facts(sweep)
+        unfinished = map(str, facts["unfinished"])
+        cohorts = {number: facts["cohorts"][number] for number in unfinished if number in facts["cohorts"]}
+        here = any(one["where"].startswith(f"{socket.gethostname()}, GPU ") for one in facts["workers"])
+        yield {**facts, "cohorts": cohorts, "gpus": gpus.use() if here else []}
+
+
+@contextlib.contextmanager
+def _display(as_json: bool) -> Iterator[Show]:
+    if as_json:
+        yield _changes(lambda facts: json.dumps({**facts, "gpus": []}), json.dumps)
+    elif sys.stdout.isatty():
+        with Live(console=Console(), auto_refresh=False, transient=True) as live:
+            yield lambda facts: live.update(rendered(facts), refresh=True)
+    else:
+        yield _changes(_line, _line)
+
+
+def _changes(key: Callable[[Facts], str], line: Callable[[Facts], str]) -> Show:
+    """Print a line where the key differs from that of the look before."""
+    before = ""
+
+    def show(facts: Facts) -> None:
+        nonlocal before
+        if key(facts) != before:
+            print(line(facts), flush=True)
+        before = key(facts)
+
+    return show
+
+
+def _line(facts: Facts) -> str:
+    return f"{summary(facts)}; {_best(facts)}"
+
+
+def summary(facts: Facts) -> str:
+    """Return as a line how many trials have ended, and how."""
+    states = facts["states"]
+    counts = ", ".join(f"{states[state]} {state}" for state in State if state.has_ended and states.get(state))
+    running = f", {states[State.RUNNING]} running" if states.get(State.RUNNING) else ""
+    line = f"{facts['sweep']}: {_num_ended(facts)}/{facts['total']} trials ended"
+    return line + (f" ({counts})" if counts else "") + running
+
+
+def _num_ended(facts: Facts) -> int:
+    return sum(count for state, count in facts["states"].items() if State(state).has_ended)
+
+
+def _best(facts: Facts) -> str:
+    if not facts["top"]:
+        return "no result yet"
+    first = facts["top"][0]
+    return f"best so far: {first['value']:.5g} (trial {first['trial']}, epoch {first['epoch']})"
+
+
+def rendered(facts: Facts) -> Group:
+    """Return a sweep as a terminal shows it."""
+    lines = [f"devices that train now: {len({one['where'] for one in facts['workers']})}"]
+    lines += [f"spent so far: {facts['spent']}"] if facts["spent"] else []
+    lines += [f"{gpus.describe(one)}, on this host" for one in facts["gpus"]]
+    lines += [f"driven by {facts['driver']}; Ctrl-C ends the watching, not the sweep"]
+    return Group(
+        Text(summary(facts)),
+        ProgressBar(total=facts["total"], completed=_num_ended(facts), width=60),
+        Text(""),
+        _top(facts),
+        Text(""),
+        _workers(facts),
+        *map(Text, lines),
+    )
+
+
+def _top(facts: Facts) -> Table:
+    table = _table("top trials", "state", facts["metric"], "epoch", "hyperparameters")
+    for one in facts["top"]:
+        value, found = f"{one['value']:.5g}", describe(one["hyperparameters"])
+        table.add_row(str(one["trial"]), one["state"], value, str(one["epoch"]), found)
+    return table
+
+
+def _workers(facts: Facts) -> Table:
+    table = _table("workers", "cohort", "epoch", "trials")
+    for one in facts["workers"][:MOST_WORKERS]:
+        few = ", ".join(map(str, one["trials"][:8])) + (", ..." if len(one["trials"]) > 8 else "")
+        epoch = f"{one['epoch']} of {facts['epochs']}"
+        table.add_row(one["where"], one["cohort"], epoch, f"{len(one['trials'])}: {few}")
+    more = len(facts["workers"]) - MOST_WORKERS
+    if more > 0:
+        table.add_row(f"and {more} more")
+    between = len(facts["unfinished"]) - sum(len(one["trials"]) for one in facts["workers"])
+    if between:
+        table.add_row("between two", "", "", f"{between} waiting for a worker, or yet to report an epoch")
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    return table
