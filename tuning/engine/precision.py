@@ -5,6 +5,7 @@ https://docs.pytorch.org/docs/stable/amp.html
 """
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -16,4 +17,18 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """Return what a forward pass and its loss are computed within; for fp32 it does nothing."""
     if precision == "fp32":
         return contextlib.nullcontext()
+    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return _without_onednn()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """bfloat16 where oneDNN has none, as on a CPU without AVX-512: torch asks it for an LSTM all the same."""
+    was = torch._C._get_mkldnn_enabled()  # what torch.backends.mkldnn.enabled is, to a type checker too
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(was)
