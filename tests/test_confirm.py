@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -105,7 +105,7 @@ def test_a_winner_that_always_diverged_is_not_the_best() -> None:
     found = verdict.judge("val_loss", "min", 3, [summary(1, *SAME)], hopeless=[0], winner=0)
     assert not found.holds and found.best.trial == 1
     assert found.verdict == "trial 0 diverged with every fresh seed"
-    assert (found.winner, found.hopeless, found.runs(0)) == (0, (0,), [None] * 3)
+    assert (found.winner, found.hopeless, found.has(0)) == (0, (0,), True)
     beside = verdict.judge("val_loss", "min", 3, [summary(0, *GOOD)], hopeless=[5], winner=0)
     assert beside.holds and beside.verdict.endswith("; diverged with every fresh seed: 5")
 
@@ -121,8 +121,7 @@ FOUND = verdict.judge("val_loss", "min", 4, [summary(0, *GOOD, 0.5), summary(1, 
 
 def test_a_confirmation_comes_back_from_json_as_it_was() -> None:
     assert Confirmation.from_plain(json.loads(json.dumps(FOUND.to_plain()))) == FOUND
-    assert FOUND.runs(1) == [*((value, {"test_loss": 2 * value}) for value in SAME), None]
-    assert FOUND.runs(7) == []
+    assert FOUND.has(1) and not FOUND.has(7)
 
 
 PLAIN = FOUND.to_plain()
@@ -357,10 +356,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> tuple[dict[int, Sequence[float |
     found: dict[int, Sequence[float | None]] = {}
     numbers: list[int] = []
 
-    def train(wanted: Sequence[TrialSpec], *_: Any) -> dict[int, Run]:
+    def train(wanted: Sequence[TrialSpec], *_: Any) -> Iterator[dict[int, Run]]:
         numbers.extend(one.number for one in wanted)
         values = {one.number: found[one.number // again.MOST_SEEDS][one.number % 1000] for one in wanted}
-        return {n: None if value is None else (value, {"test_loss": value}) for n, value in values.items()}
+        yield {n: None if value is None else (value, {"test_loss": value}) for n, value in values.items()}
 
     monkeypatch.setattr(again, "train", train)
     monkeypatch.setattr(again, "pace", lambda *_: again.Pace(1))
@@ -443,18 +442,27 @@ def test_a_cohort_that_does_not_fit_into_memory_is_halved(
     assert sizes == [4, 2, 2] and "4 at once do not fit into memory: halved" in capsys.readouterr().err
 
 
-def test_an_interrupted_one_has_written_nothing(
+def test_what_an_interrupted_one_has_trained_to_the_end_is_not_trained_again(
     copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*args: Any, **keys: Any) -> Any:
-        raise KeyboardInterrupt
+    train, trained = cohort.train, []
 
-    journal = copy / "together" / "study.journal"
-    before = journal.read_bytes()
-    monkeypatch.setattr(again.cohort, "train", interrupt)
-    assert main(["confirm", "together", "--home", str(copy)]) == 130
-    assert journal.read_bytes() == before
+    def interrupted(task: Any, *args: Any, **keys: Any) -> Any:
+        trained.append([member.trial.number for member in task.members])
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(task, *args, **keys)
+
+    words = ["confirm", "together", "--top", "2", "--seeds", "2", "--home", str(copy)]
+    monkeypatch.setattr(again, "pace", lambda *_: again.Pace(2))
+    monkeypatch.setattr(again.cohort, "train", interrupted)
+    assert main(words) == 130
     assert capsys.readouterr().err.endswith("interrupted\n")
+    assert ledger.open_sweep("together", str(copy)).confirmation is None
+    assert main(words) in (0, 1)
+    assert "2 of 4 trainings known from before" in capsys.readouterr().err
+    assert trained[1:] == [trained[1]] * 2 and not set(trained[0]) & set(trained[1])
+    assert [len(one.values) for one in kept(copy).trials] == [2, 2]
 
 
 def test_a_tracking_server_that_is_away_costs_a_warning_and_is_told_without_training(

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-from tuning.confirmed import Confirmation
+from tuning.confirmed import Confirmation, Run
 from tuning.records import Fleet
 from tuning.spec import Resources
 
@@ -36,6 +36,18 @@ class Facts:
 
     def confirmation(self) -> Confirmation | None:
         return Confirmation.from_plain(self._study.user_attrs.get("confirmation"))
+
+    def set_fresh_runs(self, runs: Mapping[int, Run]) -> None:
+        """Keep what fresh seeds made of trials, by the numbers that they trained again under."""
+        self._study.set_user_attr("fresh_runs", [[number, run] for number, run in runs.items()])
+
+    def fresh_runs(self) -> dict[int, Run]:
+        """Return what is kept of that; nothing if it cannot be read."""
+        try:
+            found = self._study.user_attrs.get("fresh_runs", [])
+            return {int(number): run and (float(run[0]), dict(run[1])) for number, run in found}
+        except (TypeError, ValueError):
+            return {}
 
     def set_champion(self, number: int, confirmed: float | None, model: str, trial: int) -> None:
         """Keep that a trial's model was handed to MLflow's registry: it is asked for no second time.

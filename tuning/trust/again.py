@@ -104,29 +104,31 @@ def train(
     device: torch.device,
     size: int,
     progress: Progress,
-) -> dict[int, Run]:
+) -> Iterator[dict[int, Run]]:
     """Train all to their last epoch, `size` at once, and measure each one's best epoch on the test split.
+
+    Yields:
+        what came of those that trained together.
 
     Raises:
         SweepError: when one fails: it says nothing of how good the trials are.
     """
-    results: dict[int, Run] = {}
     waiting = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
     while waiting:
         together = waiting.pop(0)
         try:
-            for number, result in _trained(together, spec, splits, device, progress):
-                results[number] = result
+            found = dict(_trained(together, spec, splits, device, progress))
         except Exception as error:  # of a model, of data, of a device
             if not cohort.is_out_of_memory(error) or len(together) == 1:
                 raise error if isinstance(error, SweepError) else _failure(error) from error
             half = len(together) // 2
             waiting = [together[:half], together[half:], *waiting]
             progress.say(f"{len(together)} at once do not fit into memory: halved")
+        else:
+            yield found
         gc.collect()  # here the exception, which held the tensors, is gone
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    return results
 
 
 def _trained(
@@ -167,9 +169,9 @@ def _failed(report: EpochReport) -> SweepError:
     trial, seed = divmod(report.trial, MOST_SEEDS)
     cause = str(report.error).strip().splitlines()[-1]
     return SweepError(
-        f"Trial {trial} with fresh seed {seed} failed in epoch {report.epoch}: {cause}; nothing was kept."
+        f"Trial {trial} with fresh seed {seed} failed in epoch {report.epoch}: {cause}; nothing is confirmed."
     )
 
 
 def _failure(error: Exception) -> SweepError:
-    return SweepError(f"Training again failed with {type(error).__name__}: {error}; nothing was kept.")
+    return SweepError(f"Training again failed with {type(error).__name__}: {error}; nothing is confirmed.")

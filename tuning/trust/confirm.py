@@ -2,11 +2,12 @@
 
 Each is trained to its last epoch, whatever becomes of it on the way, and its model is that of the epoch
 which is best on the validation split, as in the sweep. What is claimed, and when it does not hold, says
-`trust.verdict`. The result is kept in the sweep's study, once all is done.
+`trust.verdict`. The result is kept in the sweep's study, once all is done; each training's as soon as it is.
 
-A seed means the same training whenever it is asked for. So what an earlier confirmation has found is not
-trained again, and its trials stay in this one, with as many seeds as all the others have: the best is the
-best of all that were ever confirmed, and nobody is it for having had fewer seeds.
+A seed means the same training whenever it is asked for. So what an earlier confirmation has found, or one
+that came to no end, is not trained again. The trials of an earlier one stay in this one, with as many seeds
+as all the others have: the best is the best of all that were ever confirmed, and nobody is it for having had
+fewer seeds.
 """
 
 import sys
@@ -17,6 +18,7 @@ from tuning import ledger, paths, reuse
 from tuning.claim import CONFIRMS, claim
 from tuning.confirmed import Confirmation, Confirmed, Run
 from tuning.data import Splits
+from tuning.engine import machine
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, ranked
@@ -53,26 +55,24 @@ def confirm(name: str, top: int = 5, seeds: int = 5, home: str | None = None) ->
         splits = _data(sweep)
         for trial in trials:
             _loaded(sweep, trial)  # one that cannot be opened is found now, not after the training
-        found = _confirmed(sweep, trials, seeds, splits)
+        study = Study(sweep.spec, sweep.paths.journal, write=True)
         try:
-            study = _keep(sweep, found, splits)
+            found = _confirmed(sweep, study, trials, seeds, splits)
+            _keep(sweep, study, found, splits)
         except OSError as error:
-            print(f"{found.verdict}; best by its mean: trial {found.best.trial}", file=sys.stderr)
             raise SweepError(f"What was confirmed cannot be kept: {error}. Mend that, and repeat.") from error
         _tell(sweep, study, found)
     return found
 
 
-def _keep(sweep: Sweep, found: Confirmation, splits: Splits) -> Study:
+def _keep(sweep: Sweep, study: Study, found: Confirmation, splits: Splits) -> None:
     """Write what was found into the sweep, and what its best model comes to on the test split."""
     number = found.best.trial
-    study = Study(sweep.spec, sweep.paths.journal, write=True)
     known = study.facts.test(number)
     test = known or reuse.measure(_loaded(sweep, sweep.trial(number)), "test", splits)
     with study.batch():
         study.facts.set_confirmation(found.to_plain())
         study.facts.set_test(number, test)
-    return study
 
 
 def _tell(sweep: Sweep, study: Study, found: Confirmation) -> None:
@@ -138,7 +138,7 @@ def _chosen(sweep: Sweep, top: int) -> list[TrialRecord]:
     return [
         trial
         for index, trial in enumerate(completed)
-        if index < top or (earlier is not None and earlier.runs(trial.number))
+        if index < top or (earlier is not None and earlier.has(trial.number))
     ]
 
 
@@ -157,12 +157,14 @@ def _data(sweep: Sweep) -> Splits:
     return splits
 
 
-def _confirmed(sweep: Sweep, trials: Sequence[TrialRecord], seeds: int, splits: Splits) -> Confirmation:
+def _confirmed(
+    sweep: Sweep, study: Study, trials: Sequence[TrialRecord], seeds: int, splits: Splits
+) -> Confirmation:
     if sweep.confirmation is not None:
         seeds = max(seeds, sweep.confirmation.seeds)
     found: list[Confirmed] = []
     hopeless: list[int] = []
-    runs = _trained(sweep, trials, seeds, splits)
+    runs = _trained(sweep, study, trials, seeds, splits)
     for trial in trials:
         one = verdict.summary(trial.number, trial.value or 0.0, runs[trial.number])
         if one is None:
@@ -172,7 +174,7 @@ def _confirmed(sweep: Sweep, trials: Sequence[TrialRecord], seeds: int, splits: 
     if not found:
         raise SweepError(
             f"All {len(trials)} trials diverged with each of {seeds} fresh seeds: none is to be relied on. "
-            "Search lower learning rates; nothing was kept."
+            "Search lower learning rates; nothing is confirmed."
         )
     assert sweep.spec.mode is not None
     return verdict.judge(
@@ -180,22 +182,28 @@ def _confirmed(sweep: Sweep, trials: Sequence[TrialRecord], seeds: int, splits: 
     )
 
 
-def _trained(sweep: Sweep, trials: Sequence[TrialRecord], seeds: int, splits: Splits) -> dict[int, list[Run]]:
-    """Return every trial's runs by seed: those that are known, and then those that lacked and are trained."""
-    spec, device, earlier = again.fresh(sweep.spec), again.device_of(sweep.spec), sweep.confirmation
-    runs = {trial.number: earlier.runs(trial.number) if earlier is not None else [] for trial in trials}
-    wanted = [one for trial in trials for one in again.members(trial, range(len(runs[trial.number]), seeds))]
+def _trained(
+    sweep: Sweep, study: Study, trials: Sequence[TrialRecord], seeds: int, splits: Splits
+) -> dict[int, list[Run]]:
+    """Return every trial's runs by seed; those that are not known are trained."""
+    spec, device = again.fresh(sweep.spec), again.device_of(sweep.spec)
+    wanted = {trial.number: again.members(trial, range(seeds)) for trial in trials}
+    runs = study.facts.fresh_runs()
+    lacking = [one for members in wanted.values() for one in members if one.number not in runs]
     what = f"{len(trials)} trials, {seeds} fresh seeds each, {spec.epochs} epochs"
-    if known := len(trials) * seeds - len(wanted):
+    if known := len(trials) * seeds - len(lacking):
         what += f", {known} of {len(trials) * seeds} trainings known from before"
-    with Progress("confirming", len(wanted) * (spec.epochs or 0), "epochs") as progress:
-        if not wanted:
+    with (
+        Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress,
+        machine.threads(machine.idle_threads()),
+    ):
+        if not lacking:
             progress.say(what)
-            return runs
-        pace = again.pace(spec, sweep.sizing, splits, device, len(wanted))
-        about = f", about {duration(pace.seconds)}" if pace.seconds is not None else ""
-        progress.say(f"{what}: {min(pace.size, len(wanted))} at once{about}")
-        results = again.train(wanted, spec, splits, device, pace.size, progress)
-    for one in wanted:
-        runs[one.number // again.MOST_SEEDS].append(results[one.number])
-    return runs
+        else:
+            pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
+            about = "" if pace.seconds is None else f", about {duration(pace.seconds)}"
+            progress.say(f"{what}: {min(pace.size, len(lacking))} at once{about}")
+            for found in again.train(lacking, spec, splits, device, pace.size, progress):
+                runs |= found
+                study.facts.set_fresh_runs(runs)
+    return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
