@@ -16,7 +16,7 @@ from tuning.engine.grouping import by_structure
 from tuning.records import TrialSpec
 
 SPEC, SPLITS = trial_settings("net")
-CLASSES, ROWS = 3, 7
+CLASSES, ROWS, WORDS = 3, 7, 9
 TRIALS = [{"lr": 0.01, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.2, "weight_decay": 0.01}, {"lr": 0.03}]
 
 Layer = Callable[[float, float], nn.Module]
@@ -127,8 +127,28 @@ def perceptron(draw: st.DrawFn) -> tuple[list[Layer], tuple[int, ...]]:
     return [*layers, same(nn.Linear, width, CLASSES)], (features,)
 
 
-def check(layers: list[Layer], shape: tuple[int, ...], seed: int, classifies: bool) -> None:
-    """Compare two steps of three trials in a stack with those of each alone."""
+@st.composite
+def worded(draw: st.DrawFn) -> tuple[list[Layer], tuple[int, ...]]:
+    """Draw an embedding of the words of a sentence of four, and layers after it."""
+    width = draw(st.integers(1, 3))
+    layers: list[Layer] = [same(nn.Embedding, WORDS, width, padding_idx=draw(st.sampled_from([None, 0])))]
+    if draw(st.booleans()):
+        kind, hidden = draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM])), draw(st.integers(1, 3))
+        layers.append(last_step(kind, width, hidden, {}))
+        width = hidden
+    else:
+        layers.append(same(nn.Flatten))
+        width *= 4
+    more, out = draw(dense(width))
+    return [*layers, *more, same(nn.Linear, out, CLASSES)], (4,)
+
+
+def check(layers: list[Layer], shape: tuple[int, ...], seed: int, classifies: bool, words: int = 0) -> None:
+    """Compare two steps of three trials in a stack with those of each alone.
+
+    Args:
+        words: inputs are integers below it; 0: they are floats.
+    """
     torch.manual_seed(seed)
     numbers = [(0.1, 0.3), (0.5, 0.05), (0.8, 1.0)]
     built = [nn.Sequential(*(layer(*found) for layer in layers)).double() for found in numbers]
@@ -138,7 +158,8 @@ def check(layers: list[Layer], shape: tuple[int, ...], seed: int, classifies: bo
     stack = stacks.stacked(specs, built, SPEC, splits)
     members = [stacks.alone(t, copy.deepcopy(m), SPEC) for t, m in zip(specs, built, strict=True)]
     for step in range(2):
-        inputs = torch.randn(ROWS, *shape, dtype=torch.float64)
+        floats = torch.randn(ROWS, *shape, dtype=torch.float64)
+        inputs = torch.randint(words, (ROWS, *shape)) if words else floats
         classes = torch.randint(CLASSES, (ROWS,))
         targets = classes if classifies else torch.randn(ROWS, CLASSES, dtype=torch.float64)
         for row, member in enumerate(members):
@@ -174,3 +195,11 @@ def test_recurrent_networks(
     drawn_layers: tuple[list[Layer], tuple[int, ...]], seed: int, classifies: bool
 ) -> None:
     check(*drawn_layers, seed, classifies)
+
+
+@drawn
+@given(worded(), st.integers(0, 2**20), st.booleans())
+def test_networks_of_words(
+    drawn_layers: tuple[list[Layer], tuple[int, ...]], seed: int, classifies: bool
+) -> None:
+    check(*drawn_layers, seed, classifies, words=WORDS)

@@ -80,9 +80,14 @@ class Batches:
         )
         for inputs, targets in loader:
             yield (
-                inputs.to(self.device, torch.float32, non_blocking=True),
+                _as_inputs(inputs).to(self.device, non_blocking=True),
                 _as_targets(targets).to(self.device, non_blocking=True),
             )
+
+
+def _as_inputs(inputs: Tensor) -> Tensor:
+    """Integers stay what they are, for they number words or classes."""
+    return inputs.float() if inputs.is_floating_point() else inputs
 
 
 def _as_targets(targets: Tensor) -> Tensor:
@@ -100,4 +105,4 @@ def head(splits: Splits, rows: int) -> Batch:
     """Return the first training rows as one batch on the CPU, to try a model on."""
     first = Subset(splits.train, range(min(rows, len(splits.train))))  # type: ignore[arg-type]
     inputs, targets = next(iter(DataLoader(first, batch_size=rows)))
-    return inputs.float(), _as_targets(targets)
+    return _as_inputs(inputs), _as_targets(targets)
