@@ -1,5 +1,6 @@
 """The command line: what it answers with, in text and as JSON."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -47,6 +48,13 @@ def json_of(text: str) -> dict[str, Any]:
 
 
 # ---- help --------------------------------------------------------------------------------------
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"tuning {importlib.metadata.version('tuning')}\n"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -159,6 +167,12 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(answer: Answer, home: 
     assert facts["disk_bytes"] == 7 * 2 * 4 * facts["parameters"]
     assert notation.from_plain(facts["spec"], folder=ROOT).is_resolved
     assert not home.exists()
+
+
+def test_a_dry_run_says_the_size_of_the_largest_model(answer: Answer) -> None:
+    asked = (("--set", "n_hidden=50"), ("--search", "n_hidden=20,50,30"), ("--set", "n_hidden=20"))
+    sizes = [dry_run(answer, "net", *words)["parameters"] for words in asked]
+    assert sizes[0] == sizes[1] > sizes[2]
 
 
 def test_a_dry_run_prints_a_spec_that_can_be_run(answer: Answer, tmp_path: Path) -> None:

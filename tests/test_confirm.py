@@ -119,6 +119,22 @@ def test_of_a_trial_that_always_diverged_there_is_no_mean() -> None:
 FOUND = verdict.judge("val_loss", "min", 4, [summary(0, *GOOD, 0.5), summary(1, *SAME, None)], hopeless=[5])
 
 
+@pytest.mark.parametrize(
+    ("metric", "values", "low", "high"),
+    [
+        ("val_accuracy", (0.9, 1.0), 0.3147, 1.0),
+        ("val_loss", (0.1, 0.2), 0.0, 0.7853),
+        ("own", (0.1, 0.2), -0.4853, 0.7853),
+    ],
+)
+def test_an_interval_holds_no_value_that_a_metric_cannot_have(
+    metric: str, values: tuple[float, ...], low: float, high: float
+) -> None:
+    found = verdict.summary(0, 0.5, [(value, {}) for value in values], metric)
+    assert found is not None
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
 def test_a_confirmation_comes_back_from_json_as_it_was() -> None:
     assert Confirmation.from_plain(json.loads(json.dumps(FOUND.to_plain()))) == FOUND
     assert FOUND.has(1) and not FOUND.has(7)

@@ -59,6 +59,7 @@ LEVELS = {
     "inspection": 4,
     "export": 4,
     "ledger": 4,
+    "standing": 4,
     "listener": 4,
     "options": 4,
     "pages": 4,

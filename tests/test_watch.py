@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tuning import cli, gpus, ledger, notation, plan, storage, watching
+from tuning import cli, gpus, ledger, notation, plan, standing, storage, watching
 from tuning.claim import claim
 from tuning.paths import SweepPaths
 from tuning.records import Place, Span, State, begun_by
@@ -170,14 +170,39 @@ def test_trials_at_a_rung_are_between_two_cohorts(driver: Driver) -> None:
     for epoch in (1, 2, 3):
         driver.report(epoch)
     found = ledger.open_sweep("demo")
-    assert ledger.workers(found) == []
+    assert standing.workers(found) == []
     driver.report(4)
-    assert [one["epoch"] for one in ledger.workers(ledger.open_sweep("demo"))] == [4]
+    assert [one["epoch"] for one in standing.workers(ledger.open_sweep("demo"))] == [4]
 
 
 def trained(driver: Driver) -> list[list[int]]:
     """Trials of each worker, as another process sees them."""
-    return [one["trials"] for one in ledger.workers(ledger.open_sweep("demo"))]
+    return [one["trials"] for one in standing.workers(ledger.open_sweep("demo"))]
+
+
+def test_status_tells_of_a_trial_that_runs_and_is_better_than_the_best_completed_one(
+    driver: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.place()
+    driver.report(1)
+    assert cli.main(["status", "demo"]) == 0
+    assert "best so far val_loss=0.5 (trial 1)" in capsys.readouterr().out
+    driver.study.tell(0, State.COMPLETED)
+    assert cli.main(["status", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert "best        trial 0: val_loss=1 at epoch 1" in said
+    assert "(of those that completed; trial 1, running, has 0.5)" in said
+    driver.study.tell(1, State.COMPLETED)
+    assert cli.main(["status", "demo"]) == 0
+    assert "of those that completed" not in capsys.readouterr().out
+
+
+def test_the_time_of_a_sweep_goes_on_while_it_runs(driver: Driver) -> None:
+    driver.study.facts.add_seconds(100.0)
+    driver.study.facts.begin_drive(time.time() - 50, gpus={}, workers=1)
+    assert standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"] == pytest.approx(150, abs=10)
+    driver.end()
+    assert standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"] == 100.0
 
 
 def test_what_an_earlier_driver_has_left_is_nobodys_work_until_it_has_a_place_again(driver: Driver) -> None:
@@ -188,7 +213,7 @@ def test_what_an_earlier_driver_has_left_is_nobodys_work_until_it_has_a_place_ag
     again = Driver(trials=0)
     try:
         assert trained(again) == []
-        facts = ledger.sweep_facts(ledger.open_sweep("demo"))
+        facts = standing.sweep_facts(ledger.open_sweep("demo"))
         assert facts["states"] == {"running": 2} and facts["where"] == {"0": "far, GPU 1", "1": "far, GPU 1"}
         again.place("near", numbers=[1])
         assert trained(again) == [[1]], "the other one waits for its turn"

@@ -29,6 +29,16 @@ def complain(message: object) -> None:
     print(f"error: {one_line(message)}", file=sys.stderr)
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"tuning {version('tuning')}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = Parser(
@@ -36,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         description="Hyperparameter search for PyTorch: Optuna chooses, Ray Tune places, MLflow keeps.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show this program's version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     adds = (_models, _sweep, _resume, _stop, _cancel, _status, _best, _export, _report, _inspect)
     for add in (*adds, _replay, _confirm, _doctor, _cluster, _ui):

@@ -5,23 +5,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuning import halving, notation, paths, sizing
+from tuning import notation, paths, sizing
 from tuning.claim import claim_id, claimant
-from tuning.confirmed import Confirmation, best_of, facts_of
+from tuning.confirmed import Confirmation, best_of
 from tuning.cost import Cost, cost
 from tuning.errors import RequestError, SweepError
 from tuning.naming import unknown
 from tuning.paths import SweepPaths
-from tuning.records import Fleet, State, TrialRecord, begun_by, best_trial, ranked
+from tuning.records import Fleet, TrialRecord
 from tuning.spec import SweepSpec
 
 if TYPE_CHECKING:
     from tuning.study import Study
-
-TOP = 5
-"""Trials that are named beside the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,104 +183,3 @@ def _check_kept(spec: SweepSpec, where: SweepPaths) -> None:
             f"{where.spec} must be a spec as a sweep keeps it, but it leaves open what a sweep has settled; "
             "put the sweep's own one back."
         )
-
-
-def trial_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any]:
-    """Return what there is to say of a trial, as plain data."""
-    return {
-        "sweep": sweep.spec.name,
-        "trial": trial.number,
-        "state": trial.state.value,
-        "metric": sweep.spec.metric,
-        "mode": sweep.spec.mode,
-        "value": trial.value,
-        "epoch": trial.epoch,
-        "hyperparameters": trial.hyperparameters,
-        "test": sweep.test if sweep.best and trial.number == sweep.best.number else None,
-        "checkpoint": paths.checkpoint_file(sweep.folder, trial.number),
-        "confirmed": _confirmed_facts(sweep, trial),
-    }
-
-
-def top_trials(sweep: Sweep) -> list[TrialRecord]:
-    """Return the trials with the best values so far, but for those that went wrong; ties: lower number."""
-    if sweep.spec.mode is None:  # a death came before it was settled, and so before any trial
-        return []
-    wrong = (State.DIVERGED, State.FAILED)
-    return ranked((trial for trial in sweep.trials if trial.state not in wrong), sweep.spec.mode)[:TOP]
-
-
-def workers(sweep: Sweep) -> list[dict[str, Any]]:
-    """Return what each worker trains, by what it last told of: a cohort.
-
-    A trial that has come to a rung has left its cohort: it waits for the next one, or has yet to report.
-    One whose worker died waits for another, and one that an earlier driver has left for its turn.
-    """
-    if sweep.claim is None:
-        return []
-    rungs = halving.rungs_of(sweep.spec.early_stopping, sweep.spec.epochs or 0)
-    found: dict[str, dict[str, Any]] = {}
-    new: dict[str, Any]
-    for trial in sweep.trials:
-        epoch = max(trial.values, default=0)
-        cohort = trial.cohort or ""
-        is_placed = cohort.startswith(begun_by(sweep.claim)) and not trial.waits
-        if trial.state is State.RUNNING and is_placed and epoch not in rungs:
-            new = {"where": trial.where, "cohort": cohort, "epoch": 0, "trials": []}
-            worker = found.setdefault(cohort, new)
-            worker["epoch"] = max(worker["epoch"], epoch)
-            worker["trials"].append(trial.number)
-    return sorted(found.values(), key=lambda one: (one["where"], one["trials"]))
-
-
-def _confirmed_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any] | None:
-    """Return what fresh seeds made of a trial, and which one is better by the search's figure alone.
-
-    One that diverged with every fresh seed is no such trial: nobody need confirm it.
-    """
-    found = sweep.confirmation
-    one = found.of(trial.number) if found is not None else None
-    if found is None or one is None:
-        return None
-    searched = best_trial([t for t in sweep.trials if t.number not in found.hopeless], found.mode)
-    is_new = searched is not None and found.of(searched.number) is None
-    newer = {"trial": searched.number, "value": searched.value} if searched is not None and is_new else None
-    return {**facts_of(found, one), "hopeless": list(found.hopeless), "not_confirmed": newer}
-
-
-def sweep_facts(sweep: Sweep) -> dict[str, Any]:
-    """Return how a sweep stands, as plain data."""
-    unfinished = [trial for trial in sweep.trials if not trial.state.has_ended]
-    return {
-        "sweep": sweep.spec.name,
-        "model": sweep.spec.model,
-        "data": sweep.spec.data,
-        "states": sweep.states,
-        "total": sweep.spec.trials,
-        "metric": sweep.spec.metric,
-        "epochs": sweep.spec.epochs,
-        "best": trial_facts(sweep, sweep.best) if sweep.best else None,
-        "top": [
-            {
-                "trial": trial.number,
-                "state": trial.state.value,
-                "value": trial.value,
-                "epoch": trial.epoch,
-                "hyperparameters": trial.hyperparameters,
-            }
-            for trial in top_trials(sweep)
-        ],
-        "wall_s": round(sweep.wall_s, 3),
-        "cohort": sweep.sizing.size,
-        "sizing": sweep.sizing.describe(),
-        "cost": sweep.cost.to_plain() if sweep.cost else None,
-        "spent": sweep.cost.describe() if sweep.cost else None,
-        "notes": sweep.notes,
-        "is_running": sweep.is_running,
-        "driver": sweep.driver,
-        "workers": workers(sweep),
-        "unfinished": [trial.number for trial in unfinished],
-        "where": {str(trial.number): trial.where for trial in unfinished},
-        "cohorts": {str(trial.number): trial.cohort for trial in sweep.trials if trial.cohort},
-        "folder": str(sweep.paths.folder),
-    }

@@ -42,6 +42,7 @@ class Plan:
     model: ModelReference
     splits: Splits
     num_parameters: int
+    """Of the largest model that may be built."""
     earlier: Earlier | None = None
     """What a new sweep takes over from another one."""
 
@@ -158,7 +159,7 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
 
 
 def _try_model(spec: SweepSpec, splits: Splits) -> int:
-    """Build the model at every choice it is given and run it once; return its parameter count.
+    """Build the model at every choice it is given and run it once; return the parameters of the largest.
 
     Raises:
         RequestError: when it cannot be built, is no model, or cannot take the data's shape.
@@ -180,7 +181,7 @@ def _try_model(spec: SweepSpec, splits: Splits) -> int:
                 f"{type(error).__name__}: {error}{_at(error)}"
             ) from error
         _check_outputs(what, outputs, splits, spec)
-        count = count or sum(parameter.numel() for parameter in model.parameters())
+        count = max(count, sum(parameter.numel() for parameter in model.parameters()))
     return count
 
 
@@ -238,16 +239,18 @@ def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str
 
 
 def _probes(spec: SweepSpec) -> Iterator[dict[str, Any]]:
-    """Yield the model's hyperparameters at one end of every range, then each other choice alone."""
+    """Yield the model's hyperparameters at one end of every range, each choice alone, the other ends."""
     own = {k: v for k, v in spec.fixed.items() if k not in TRAINING_HYPERPARAMETERS}
     searched = {k: d for k, d in (spec.search or {}).items() if k not in TRAINING_HYPERPARAMETERS}
     bounds = {key: ends(dimension) for key, dimension in searched.items()}
     base = {**own, **{key: values[0] for key, values in bounds.items()}}
     yield base
-    for key, values in bounds.items():
-        if isinstance(searched[key], Choice | Int):
-            for value in values[1:]:
-                yield {**base, key: value}
+    discrete = {key: values for key, values in bounds.items() if isinstance(searched[key], Choice | Int)}
+    for key, values in discrete.items():
+        for value in values[1:]:
+            yield {**base, key: value}
+    if len(discrete) > 1:
+        yield {**base, **{key: values[-1] for key, values in discrete.items()}}
     for entry in spec.try_:
         yield {**base, **{k: v for k, v in entry.items() if k not in TRAINING_HYPERPARAMETERS}}
 

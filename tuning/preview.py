@@ -10,7 +10,8 @@ from typing import Any
 from tuning import notation, plan, sizing
 from tuning.schedule import layout
 from tuning.screen import duration
-from tuning.spec import SweepSpec
+from tuning.space import Choice, Int
+from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
 
 COPIES, BYTES = 2, 4
 """Of each trial's best weights: in the storage and in MLflow; bytes of a weight."""
@@ -36,7 +37,8 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
         "from": planned.earlier.note if planned.earlier else None,
     }
     lines = [notation.dump(planned.spec).rstrip(), "", f"folder      {facts['folder']}"]
-    lines += [f"model       {planned.num_parameters:,} parameters, {facts['training_rows']:,} training rows"]
+    lines += [f"model       {planned.num_parameters:,} parameters{_largest(planned.spec)}"]
+    lines += [f"data        {facts['training_rows']:,} training rows"]
     size = found.resources
     lines += [f"nodes       {_nodes(found.nodes)}"]
     lines += [f"workers     {found.workers} (each cpus={size.cpus:g}, gpus={size.gpus or 0:g})"]
@@ -49,6 +51,12 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
         rate, memory = f"{one.trials_per_s:.3g} trials/s", f"{one.memory_bytes / 1e6:.3g} MB"
         lines.append(f"            {one.size:4} at once: {rate} per worker, {memory}")
     return facts, "\n".join(lines), 0
+
+
+def _largest(spec: SweepSpec) -> str:
+    """Return that the models may differ in size, where some of what is searched goes to the constructor."""
+    sizes = {key for key, dimension in (spec.search or {}).items() if isinstance(dimension, Int | Choice)}
+    return ", of the largest" if sizes - set(TRAINING_HYPERPARAMETERS) else ""
 
 
 def _nodes(nodes: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Facts about a sweep (`ledger.sweep_facts`) as text for the terminal."""
+"""Facts about a sweep (`standing.sweep_facts`) as text for the terminal."""
 
 from typing import Any
 
@@ -7,16 +7,20 @@ from tuning.screen import describe
 
 def status_line(facts: dict[str, Any]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(facts["states"].items())) or "no trials"
-    best_ = facts["best"]
-    found = f"; best {best_['metric']}={best_['value']:.5g} (trial {best_['trial']})" if best_ else ""
     running = ", running now" if facts["driver"] else ""
+    found = ""
+    if facts["best"]:
+        found = f"; best {facts['metric']}={facts['best']['value']:.5g} (trial {facts['best']['trial']})"
+    elif facts["top"]:
+        first = facts["top"][0]
+        found = f"; best so far {facts['metric']}={first['value']:.5g} (trial {first['trial']})"
     return f"{facts['sweep']}: {states} of {facts['total']} in {facts['wall_s']:.0f} s{running}{found}"
 
 
 def status_text(facts: dict[str, Any]) -> str:
     lines = [status_line(facts)]
     if facts["best"]:
-        lines.append(best_text(facts["best"]))
+        lines += [best_text(facts["best"]), *_ahead(facts)]
     lines += top_lines(facts)
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
@@ -27,6 +31,15 @@ def status_text(facts: dict[str, Any]) -> str:
     if facts["driver"]:
         lines.append(f"driver      {facts['driver']}")
     return "\n".join([*lines, f"folder      {facts['folder']}"])
+
+
+def _ahead(facts: dict[str, Any]) -> list[str]:
+    """Return that a trial which has not completed is ahead of the best one, as no or one line."""
+    first, best = (facts["top"] or [None])[0], facts["best"]
+    if first is None or first["state"] == "completed" or best.get("confirmed"):
+        return []
+    ahead = f"trial {first['trial']}, {first['state']}, has {first['value']:.5g}"
+    return [f"            (of those that completed; {ahead})"]
 
 
 def top_lines(facts: dict[str, Any]) -> list[str]:

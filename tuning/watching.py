@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuning import gpus, ledger
+from tuning import gpus, ledger, standing
 from tuning.records import State
 from tuning.screen import describe
 
@@ -53,7 +53,7 @@ def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> F
 def _facts(name: str, home: str | None) -> Iterator[Facts]:
     """Yield how a sweep stands now, without what there is of each of ten thousand trials that have ended."""
     for sweep in ledger.readings(name, home):
-        facts = ledger.sweep_facts(sweep)
+        facts = standing.sweep_facts(sweep)
         unfinished = map(str, facts["unfinished"])
         cohorts = {number: facts["cohorts"][number] for number in unfinished if number in facts["cohorts"]}
         here = any(one["where"].startswith(f"{socket.gethostname()}, GPU ") for one in facts["workers"])
@@ -63,7 +63,7 @@ def _facts(name: str, home: str | None) -> Iterator[Facts]:
 @contextlib.contextmanager
 def _display(as_json: bool) -> Iterator[Show]:
     if as_json:
-        yield _changes(lambda facts: json.dumps({**facts, "gpus": []}), json.dumps)
+        yield _changes(lambda facts: json.dumps({**facts, "gpus": [], "wall_s": None}), json.dumps)
     elif sys.stdout.isatty():
         with Live(console=Console(), auto_refresh=False, transient=True) as live:
             yield lambda facts: live.update(rendered(facts), refresh=True)

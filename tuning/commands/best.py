@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from tuning import ledger
+from tuning import ledger, standing
 from tuning.commands import Outcome
 from tuning.references import model_name
 from tuning.texts import best_text
@@ -15,7 +15,7 @@ def run(options: Namespace) -> Outcome:
     found = ledger.open_sweep(options.name, options.home)
     trial = found.best_or_raise()
     uri = client.uri_of(found.spec, found.paths.home)
-    facts = ledger.trial_facts(found, trial)
+    facts = standing.trial_facts(found, trial)
     facts["run_id"] = client.run_id_of(uri, model_name(found.spec.model), str(found.spec.id), trial.number)
     if facts["run_id"] is None:
         print(f"warning: there is no run of trial {trial.number} at {uri} (is it away?)", file=sys.stderr)

@@ -4,7 +4,7 @@ import math
 import sys
 from argparse import Namespace
 
-from tuning import ledger, paths
+from tuning import ledger, paths, standing
 from tuning.commands import Outcome
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.texts import status_line, status_text
@@ -14,12 +14,12 @@ def run(options: Namespace) -> Outcome:
     if options.watch or options.interval is not None:
         return _watch(options)
     if options.name is not None:
-        facts = ledger.sweep_facts(ledger.open_sweep(options.name, options.home))
+        facts = standing.sweep_facts(ledger.open_sweep(options.name, options.home))
         return facts, status_text(facts), 0
     found, damaged = [], 0
     for name in ledger.names(options.home):
         try:
-            found.append(ledger.sweep_facts(ledger.open_sweep(name, options.home)))
+            found.append(standing.sweep_facts(ledger.open_sweep(name, options.home)))
         except (RequestError, SweepError) as error:  # one damaged sweep hides no other
             print(one_line(f"error: {name}: {error}"), file=sys.stderr)
             damaged += 1

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from tuning import endings, ledger
+from tuning import endings, ledger, standing
 from tuning.commands import Outcome
 from tuning.endings import Answer, Ending
 from tuning.errors import RequestError
@@ -27,7 +27,7 @@ def ended(options: Namespace, ending: Ending) -> Outcome:
     name = options.name
     found = ledger.open_sweep(name, options.home)
     if found.driver is None:
-        stands = status_line(ledger.sweep_facts(found))
+        stands = status_line(standing.sweep_facts(found))
         raise RequestError(f"Nothing to end, no process drives it now: {stands}.")
     answer = endings.ask(found.paths, ending)
     facts = {"sweep": name, "ending": ending, "driver": found.driver, "answer": answer}

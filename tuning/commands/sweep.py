@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import Any
 
-from tuning import ledger, paths
+from tuning import ledger, paths, standing
 from tuning.commands import Outcome
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.options import requested
@@ -73,7 +73,7 @@ def _failed(spec: SweepSpec, error: Exception) -> Outcome:
     facts: dict[str, Any] = {"sweep": spec.name, "states": {}, "total": spec.trials, "best": None}
     facts |= {"wall_s": 0.0, "cohort": None, "driver": None}
     with contextlib.suppress(RequestError, SweepError):  # of what was never begun, or cannot be read
-        facts = ledger.sweep_facts(ledger.open_sweep(str(spec.name), spec.home))
+        facts = standing.sweep_facts(ledger.open_sweep(str(spec.name), spec.home))
     return {**facts, "ending": None, "error": str(error)}, status_line(facts), 1
 
 
@@ -91,7 +91,7 @@ def outcome(result: Any) -> Outcome:
     found = ledger.open_sweep(result.name, result.home)
     home = "" if paths.home_folder(None) == found.paths.home else result.home
     option = f" --home {home}" if home else ""
-    facts = {**ledger.sweep_facts(found), "wall_s": round(result.wall_s, 3), "startup_s": result.startup_s}
+    facts = {**standing.sweep_facts(found), "wall_s": round(result.wall_s, 3), "startup_s": result.startup_s}
     facts["ending"] = result.ending
     if result.ending is not None:
         print(f"{result.ending}; resume with: tuning resume {result.name}{option}", file=sys.stderr)

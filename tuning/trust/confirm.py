@@ -166,7 +166,7 @@ def _confirmed(
     hopeless: list[int] = []
     runs = _trained(sweep, study, trials, seeds, splits)
     for trial in trials:
-        one = verdict.summary(trial.number, trial.value or 0.0, runs[trial.number])
+        one = verdict.summary(trial.number, trial.value or 0.0, runs[trial.number], str(sweep.spec.metric))
         if one is None:
             hopeless.append(trial.number)
         else:

@@ -6,16 +6,24 @@ Bonferroni), or where the winner diverged with some seed and another one never d
 mean that the winner's mean is the best: among equals chance decides, and `best` goes by the means.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from tuning.confirmed import Confirmation, Confirmed, Run
 from tuning.records import Mode
-from tuning.trust.statistics import LEVEL, confidence, prediction, welch
+from tuning.trust.statistics import LEVEL, Interval, confidence, prediction, welch
+
+RANGES = {"val_accuracy": Interval(0.0, 1.0), "val_loss": Interval(0.0, math.inf)}
+"""Values that a metric can have."""
 
 
-def summary(trial: int, searched: float, runs: Sequence[Run]) -> Confirmed | None:
-    """Return what fresh seeds, a run each, made of a trial; None if it diverged with every one."""
+def summary(trial: int, searched: float, runs: Sequence[Run], metric: str = "") -> Confirmed | None:
+    """Return what fresh seeds, a run each, made of a trial; None if it diverged with every one.
+
+    Args:
+        metric: the interval holds no value that it cannot have: no accuracy above 1, no loss below 0.
+    """
     values = [run[0] for run in runs if run is not None]
     if not values:
         return None
@@ -26,8 +34,8 @@ def summary(trial: int, searched: float, runs: Sequence[Run]) -> Confirmed | Non
         values=tuple(run and run[0] for run in runs),
         test=tuple(run and dict(run[1]) for run in runs),
         mean=statistics.fmean(values),
-        low=interval.low,
-        high=interval.high,
+        low=interval.low if metric not in RANGES else max(interval.low, RANGES[metric].low),
+        high=interval.high if metric not in RANGES else min(interval.high, RANGES[metric].high),
     )
 
 
