@@ -33,6 +33,8 @@ LEVELS = {
     "records": 1,
     "references": 1,
     "resolve": 1,
+    "resume_files": 1,
+    "tolerance": 1,
     "sizing": 1,
     "notation": 1,
     "spec": 1,

@@ -11,14 +11,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from tuning import halving, packing, paths, storage
+from tuning import halving, packing, paths, resume_files
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec, begun_by
 from tuning.spec import SweepSpec
 from tuning.study import Study
 from tuning.telling import Recorder, Telling
-
-MAX_RETRIES = 3
-"""How often a cohort runs again after its worker or node died, without a new epoch between the deaths."""
+from tuning.tolerance import MAX_RETRIES, Deaths, Failures
 
 
 class Dispatcher:
@@ -60,8 +58,7 @@ class Dispatcher:
         self.running: dict[str, Cohort] = {}
         self.again: list[Cohort] = []
         """Cohorts whose worker died: each finds its own resume state."""
-        self._deaths: dict[str, tuple[int, int]] = {}
-        """(epochs that were heard of before the last death, deaths there in a row), by cohort."""
+        self._deaths = Deaths()
         self._begun: set[str] = set()
         self.halted: str | None = None
         """Why no further cohort is handed out; None while all is well."""
@@ -69,7 +66,7 @@ class Dispatcher:
         """Whether no further trial is begun; those that have begun train on."""
         self._over: set[int] = set()
         """Trials that ended by themselves, in cohorts that may still run."""
-        self._failed: set[int] = set()
+        self._failures = Failures(spec.max_failures)
         self._num_ended = study.num_ended()
         self._heard: dict[int, int] = {}
         """Last epoch that the recorders were told of, by trial."""
@@ -96,9 +93,7 @@ class Dispatcher:
                     self.waiting.append(member)
             for rung in sorted(at_rung):
                 self._at_rung(at_rung[rung])
-        needed = {member.resume for member in self.waiting}
-        for name in set(storage.names(paths.resume_folder(self.folder))) - needed:
-            storage.remove(paths.resume_file(self.folder, name))
+        resume_files.keep_only(self.folder, {member.resume for member in self.waiting})
 
     def next_cohort(self) -> Cohort | None:
         """Return what to run now; None when nothing can be started before something ends."""
@@ -177,8 +172,8 @@ class Dispatcher:
             reason: what Ray knows of the death.
         """
         cohort = self.running[cohort_id]
-        left, cause = self._left(cohort), self._last_words(cohort_id)
-        deaths = self._deaths_in_a_row(cohort_id, left)
+        left, cause = self._left(cohort), resume_files.last_words(self.folder, cohort_id)
+        deaths = self._deaths.add(cohort_id, self._epoch(left))
         if not left:
             self.end(cohort_id)
         elif (cause or deaths > 1) and len(left) > 1:
@@ -193,26 +188,9 @@ class Dispatcher:
             self.again.append(replace(cohort, members=left))
             self.study.wait(member.trial.number for member in left)
 
-    def _deaths_in_a_row(self, cohort_id: str, left: Iterable[Member]) -> int:
-        """Count a death; return how many there were since the last new epoch."""
-        epoch = self._epoch(left)
-        before, deaths = self._deaths.get(cohort_id, (epoch, 0))
-        deaths = deaths + 1 if epoch == before else 1
-        self._deaths[cohort_id] = epoch, deaths
-        return deaths
-
     def _epoch(self, members: Iterable[Member]) -> int:
         """Return the last epoch that any of these was heard of with."""
         return max((self._heard.get(member.trial.number, 0) for member in members), default=0)
-
-    def _last_words(self, cohort_id: str) -> str | None:
-        """Return why a worker ended its own process; None if it was ended."""
-        file = paths.last_words_file(self.folder, cohort_id)
-        if not storage.exists(file):
-            return None
-        words = storage.read(file).decode()
-        storage.remove(file)
-        return words
 
     def out_of_memory(self, cohort_id: str) -> None:
         """A cohort was too large for its device: it runs again in halves, as do all that come."""
@@ -224,13 +202,13 @@ class Dispatcher:
         """Let the halves of a cohort run, from its own resume state if it has one."""
         del self.running[cohort.id]
         own = paths.resume_name(cohort.id)
-        has_own = storage.exists(paths.resume_file(self.folder, own))
+        has_own = resume_files.exists(self.folder, own)
         left = [replace(m, resume=own) if has_own else m for m in self._left(cohort)]
         self.study.wait(member.trial.number for member in left)
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
                 new = Cohort(id=next(self._ids), members=tuple(half), until=cohort.until)
-                self._deaths[new.id] = self._epoch(half), deaths
+                self._deaths.set(new.id, self._epoch(half), deaths)
                 self.again.append(new)
         self._discard({own, *(member.resume for member in cohort.members)})
 
@@ -292,32 +270,15 @@ class Dispatcher:
         self._num_ended += 1
         self._telling.end(number, state, cause)
         if state is State.FAILED:
-            self._failed.add(number)
-            in_a_row = self._in_a_row(number)
-            if in_a_row >= self.spec.max_failures and self.halted is None:
-                last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
-                self.halted = f"{in_a_row} trials in a row failed, the last with: {last[0]}"
-
-    def _in_a_row(self, number: int) -> int:
-        """Return how many trials with successive numbers have failed, this one among them.
-
-        In a row by number, not by time: of a cohort those that fail end first, the others much later.
-        """
-        first = last = number
-        while first - 1 in self._failed:
-            first -= 1
-        while last + 1 in self._failed:
-            last += 1
-        return last - first + 1
+            why = self._failures.add(number, cause)
+            self.halted = self.halted or why
 
     def _discard(self, names: set[str | None]) -> None:
         """Remove those of these resume files that no cohort needs any more."""
         needed = {member.resume for member in self.waiting}
         for other in (*self.running.values(), *self.again):
             needed |= {member.resume for member in other.members}
-        for name in names - needed:
-            if name is not None:
-                storage.remove(paths.resume_file(self.folder, name))
+        resume_files.remove(self.folder, names - needed)
 
 
 def _divergence(report: EpochReport) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from tuning import attempts, paths, storage
+from tuning import attempts, paths, resume_files, storage
 from tuning.data import Splits
 from tuning.engine import checkpoint, resume_state
 from tuning.engine.solo import Training
@@ -35,8 +35,7 @@ def clear(study: Study, folder: str) -> None:
     """Remove what no trial needs any more: files half written, and resume states once all have ended."""
     attempts.clear(folder)
     if not study.unfinished():
-        for name in storage.names(paths.resume_folder(folder)):
-            storage.remove(paths.resume_file(folder, name))
+        resume_files.keep_only(folder, ())
 
 
 def _furthest(study: Study, folder: str) -> dict[int, tuple[dict[str, Any], str]]:

@@ -8,9 +8,9 @@ import pytest
 
 from tests.dispatch.simulated import Make, all_alike, by_number, changed, epochs_of
 from tuning import paths, storage
-from tuning.dispatch import MAX_RETRIES
 from tuning.records import State
 from tuning.spec import EarlyStopping
+from tuning.tolerance import MAX_RETRIES
 
 
 @pytest.mark.parametrize(("value", "state"), [(math.nan, State.DIVERGED), (State.FAILED, State.FAILED)])

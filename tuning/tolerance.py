@@ -1,0 +1,59 @@
+"""How many deaths and failures a sweep bears before it gives something up."""
+
+MAX_RETRIES = 3
+"""How often a cohort runs again after its worker or node died, without a new epoch between the deaths."""
+
+
+class Deaths:
+    """Deaths of each cohort's workers since its last new epoch: nodes may come and go."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, int]] = {}
+
+    def add(self, cohort_id: str, epoch: int) -> int:
+        """Count a death; return how many there were in a row.
+
+        Args:
+            epoch: the last one that was heard of.
+        """
+        before, deaths = self._found.get(cohort_id, (epoch, 0))
+        deaths = deaths + 1 if epoch == before else 1
+        self.set(cohort_id, epoch, deaths)
+        return deaths
+
+    def set(self, cohort_id: str, epoch: int, deaths: int) -> None:
+        """Say of a cohort what was counted of the one that it is a part of."""
+        self._found[cohort_id] = epoch, deaths
+
+
+class Failures:
+    """Trials that failed; too many in a row halt the sweep, for then something is wrong with all of them.
+
+    Args:
+        most: so many in a row are too many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._failed: set[int] = set()
+
+    def add(self, number: int, cause: str | None) -> str | None:
+        """Count a trial that has failed; return why the sweep is to halt, if it is."""
+        self._failed.add(number)
+        in_a_row = self._in_a_row(number)
+        if in_a_row < self._most:
+            return None
+        last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
+        return f"{in_a_row} trials in a row failed, the last with: {last[0]}"
+
+    def _in_a_row(self, number: int) -> int:
+        """Return how many trials with successive numbers have failed, this one among them.
+
+        In a row by number, not by time: of a cohort those that fail end first, the others much later.
+        """
+        first = last = number
+        while first - 1 in self._failed:
+            first -= 1
+        while last + 1 in self._failed:
+            last += 1
+        return last - first + 1
