@@ -24,7 +24,7 @@ from tuning.records import State, TrialRecord
 from tuning.schedule import connection, survey
 from tuning.study import Study
 from tuning.study.journal import BatchingBackend
-from tuning.tracking import tracker
+from tuning.tracking import process
 
 DATA = """
 import os
@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_best_model_is_measured_is_no_failure_also_where_mlflow
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt, match="tuning resume line"):
-        away.setattr(tracker, "_start", without_mlflow)
+        away.setattr(process, "start", without_mlflow)
         away.setattr(reuse, "measure", ctrl_c)
         tuning.sweep(spec(own, "good"))
     assert "could not be written: the process that writes it has died 3 times" in capfd.readouterr().err
@@ -167,7 +167,7 @@ def test_what_stands_against_mlflow_hides_no_earlier_error(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(tracker, "_start", without_mlflow)
+    monkeypatch.setattr(process, "start", without_mlflow)
     with pytest.raises(tuning.SweepError, match=r"could not be measured.*row 5 is damaged"):
         tuning.sweep(spec(own, "damaged_test"))
     assert "could not be written: the process that writes it has died 3 times" in capfd.readouterr().err

@@ -24,11 +24,12 @@ from tests import sweeps
 from tests.late_server import late_server
 from tuning.confirmed import Confirmation, Confirmed
 from tuning.records import State, TrialRecord, TrialSpec
+from tuning.tracking import process as process_
 from tuning.tracking import tracker as tracking
 from tuning.tracking import writer
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
-from tuning.tracking.tracker import Tracker, _start
+from tuning.tracking.tracker import Tracker
 from tuning.tracking.writer import SPOOLED, Close, Job, News, Writer
 
 CLOSE = Close("FINISHED", None, None)
@@ -324,16 +325,18 @@ def test_the_end_waits_for_no_writer_that_stands_still(
     tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a database that fell silent, or a network disk."""
-    monkeypatch.setattr(tracking, "STILL_S", 2.0)
+    monkeypatch.setattr(process_, "STILL_S", 2.0)
     stopped = []
 
+    begin = process_.start
+
     def start() -> "subprocess.Popen[bytes]":
-        process = _start()
+        process = begin()
         os.kill(process.pid, signal.SIGSTOP)
         stopped.append(process)
         return process
 
-    monkeypatch.setattr(tracking, "_start", start)
+    monkeypatch.setattr(process_, "start", start)
     tracker._queue.put((0, began(0)))
     assert re.search(
         r"stood still for 2 s.*tuning doctor again --fix", str(tracker.close("FINISHED", None, None).failure)
@@ -346,8 +349,8 @@ def test_a_writer_that_reads_nothing_holds_up_no_record(
     tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it is told at first, of the trials of earlier drivers, is more than its pipe takes."""
-    monkeypatch.setattr(tracking, "STILL_S", 1.0)
-    monkeypatch.setattr(tracking, "_start", lambda: python("import time; time.sleep(600)"))
+    monkeypatch.setattr(process_, "STILL_S", 1.0)
+    monkeypatch.setattr(process_, "start", lambda: python("import time; time.sleep(600)"))
     cause = "x" * 10**6
     tracker.restore([TrialRecord(number=0, state=State.FAILED, hyperparameters={}, cause=cause)], {})
     tracker.start()
@@ -359,7 +362,7 @@ def test_a_writer_that_reads_nothing_holds_up_no_record(
 def test_a_writer_that_takes_long_is_waited_for_while_it_works(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "STILL_S", 2.0)
+    monkeypatch.setattr(process_, "STILL_S", 2.0)
     busy = """
 import pickle, sys, time
 from tuning.tracking.writer import Answer
@@ -367,7 +370,7 @@ end_s = time.monotonic() + 6
 while time.monotonic() < end_s: pass
 sys.stdout.buffer.write(pickle.dumps(Answer(failure="it took long")))
 """
-    monkeypatch.setattr(tracking, "_start", lambda: python(busy))
+    monkeypatch.setattr(process_, "start", lambda: python(busy))
     assert re.search("it took long", str(tracker.close("FINISHED", None, None).failure))
 
 
@@ -378,7 +381,7 @@ def python(code: str) -> "subprocess.Popen[bytes]":
 @pytest.mark.parametrize("sent", [0, 10])
 def test_a_writer_does_not_outlive_its_driver(job: Job, sent: int) -> None:
     """Also where the driver dies while it writes."""
-    process = _start()
+    process = process_.start()
     assert process.stdin is not None and process.stdout is not None
     pickle.dump(job, process.stdin)
     process.stdin.write(pickle.dumps(SPOOLED)[:sent])
@@ -464,7 +467,7 @@ def test_a_process_that_cannot_be_started_is_said_and_costs_no_record(
     def nothing_left() -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("tuning.tracking.tracker._start", nothing_left)
+    monkeypatch.setattr("tuning.tracking.process.start", nothing_left)
     tracker._queue.put((0, began(0)))
     assert re.search(
         "the process that writes it has died 3 times", str(tracker.close("FINISHED", None, None).failure)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuning import paths, ui
-from tuning.tracking import tracker
+from tuning.tracking import process
 
 
 class Started(Exception):
@@ -49,5 +49,5 @@ def test_the_process_that_writes_opens_no_pickles(environment: Any, monkeypatch:
         "from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION as allowed\n"
         "raise SystemExit(allowed.get())"
     )
-    done = subprocess.run([sys.executable, "-c", script], env=environment(tracker._start))
+    done = subprocess.run([sys.executable, "-c", script], env=environment(process.start))
     assert done.returncode == 0

@@ -4,24 +4,20 @@ Importing MLflow takes two seconds and writing a trial some milliseconds, in whi
 Python process gets on: the driver would keep its workers waiting.
 """
 
-import contextlib
 import logging
-import os
 import pickle
 import queue
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tuning.confirmed import Confirmation
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
-from tuning.tracking import writer
+from tuning.tracking import process, writer
 from tuning.tracking.champion import Champion
 from tuning.tracking.pending import History, Run, cause_tags, place_tags
 from tuning.tracking.spool import Spool
@@ -34,10 +30,6 @@ MAX_DEATHS = 3
 """Processes that write, one after the other died young, before it is given up."""
 
 YOUNG_S = 60.0
-
-STILL_S = 90.0
-"""How long the process may use no processor while the driver waits for it: then it hangs, as on a database
-that fell silent. One that tries a server that is away uses some, and gives up itself (`writer.GIVE_UP_S`)."""
 
 HURRY_S = 5.0
 """How long MLflow is still waited for after a second Ctrl-C."""
@@ -99,9 +91,9 @@ class Tracker:
         timer.start()
 
     def _stop_writing(self) -> None:
-        process = self._process
-        if process is not None:
-            process.kill()
+        running = self._process
+        if running is not None:
+            running.kill()
 
     def close(
         self,
@@ -155,15 +147,15 @@ class Tracker:
         while deaths < MAX_DEATHS and not self._is_hurried:
             start_s = time.monotonic()
             try:
-                self._process = process = _start()
-                _tell(process, self._job)
+                self._process = running = process.start()
+                process.tell(running, self._job)
                 while close is None:
                     close = self._gather()
                     if close is None:
-                        _tell(process, writer.SPOOLED)
+                        process.tell(running, writer.SPOOLED)
                 if self._unkept is None:  # else its runs would end without it
-                    _tell(process, close)
-                    self._answer = _answer(process)
+                    process.tell(running, close)
+                    self._answer = process.answer(running)
                     self._failure = self._answer.failure
                 return close
             except TimeoutError as error:
@@ -173,7 +165,7 @@ class Tracker:
                 logger.warning("the process that writes MLflow has ended: %s", error)
                 deaths = deaths + 1 if time.monotonic() - start_s < YOUNG_S else 1
             finally:
-                _end(self._process)
+                process.end(self._process)
                 self._process = None
         self._failure = f"the process that writes it has died {deaths} times"
         return close
@@ -203,88 +195,3 @@ class Tracker:
             self._news, self._unkept = {}, None
         except OSError as error:  # tried again with what comes next: there may be room by then
             self._unkept = f"its records cannot be kept in the sweep's folder: {error}"
-
-
-def _tell(process: "subprocess.Popen[bytes]", word: "writer.Job | writer.News") -> None:
-    assert process.stdin is not None
-    with _ended_if_still(process):
-        pickle.dump(word, process.stdin)
-        process.stdin.flush()
-
-
-def _answer(process: "subprocess.Popen[bytes]") -> writer.Answer:
-    assert process.stdout is not None
-    with _ended_if_still(process):
-        found: writer.Answer = pickle.load(process.stdout)
-        return found
-
-
-@contextlib.contextmanager
-def _ended_if_still(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Within, the process is waited for, but killed once it stands still: its pipes then end the waiting.
-
-    Raises:
-        TimeoutError: when it was.
-    """
-    is_over, is_still = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        used, since_s = _processor_time(process), time.monotonic()
-        while not is_over.wait(STILL_S / 20):
-            now = _processor_time(process)
-            if now is None or now != used:
-                used, since_s = now, time.monotonic()
-            elif time.monotonic() - since_s > STILL_S:
-                is_still.set()
-                process.kill()
-                return
-
-    threading.Thread(target=watch, name="mlflow-watch", daemon=True).start()
-    try:
-        yield
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        if is_still.is_set():
-            raise TimeoutError(f"the process that writes it stood still for {STILL_S:.0f} s") from error
-        raise
-    finally:
-        is_over.set()
-
-
-def _processor_time(process: "subprocess.Popen[bytes]") -> list[str] | None:
-    """Return what a process has used of processors, in the kernel's ticks; None where that is not known."""
-    try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[11:13]
-
-
-def _end(process: "subprocess.Popen[bytes] | None") -> None:
-    if process is not None:
-        process.kill()
-        with contextlib.suppress(OSError):  # what it was not told, because it is gone
-            process.communicate()
-
-
-def _start() -> "subprocess.Popen[bytes]":
-    """Start the process: in a session of its own, so that Ctrl-C reaches the driver alone.
-
-    With -P the current folder hides none of its modules.
-    """
-    here = str(Path(__file__).parents[2])
-    environment: dict[str, Any] = {
-        **os.environ,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        # A run that is asked for again, because the answer was late, would be made twice: the writer
-        # itself tries again, once it has looked what is there.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
-        "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "tuning.tracking.writer"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
