@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import time
@@ -132,6 +133,23 @@ def versions(found: MlflowClient, name: str) -> list[str]:
     """Return the trials of a registered model's versions, in their order."""
     there = found.search_model_versions(f"name = '{name}'", order_by=["version_number ASC"])
     return [version.tags["tuning.trial"] for version in there]
+
+
+def test_the_page_on_loading_it_elsewhere_says_what_works(by_name: tuple[Path, str], tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "elsewhere.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "runs").symlink_to(by_name[0])
+    (tmp_path / "load.py").write_text(code.replace("wide", "cnn") + "print(type(model).__name__)\n")
+    stranger = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-P", "load.py"],
+        cwd=tmp_path,
+        env=stranger,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout) == (0, "GraphModule\n"), done.stderr
 
 
 # ---- what is registered ------------------------------------------------------------------------
