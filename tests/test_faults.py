@@ -171,6 +171,7 @@ def test_what_stands_against_mlflow_hides_no_earlier_error(
     with pytest.raises(tuning.SweepError, match=r"could not be measured.*row 5 is damaged"):
         tuning.sweep(spec(own, "damaged_test"))
     assert "could not be written: the process that writes it has died 3 times" in capfd.readouterr().err
+    assert ledger.open_sweep("line").wall_s > 0, "nor is its time forgotten"
 
 
 def ray_does_not_start(*_: Any) -> None:

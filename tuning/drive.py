@@ -1,7 +1,9 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,9 +69,8 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
         planned = replace(planned, spec=study.spec)
         if planned.earlier is not None:
             say(planned.earlier.note)
-        with screen.Progress(study.spec, terminal, study.trials()) as progress:
+        with _timed(study, clock), screen.Progress(study.spec, terminal, study.trials()) as progress:
             dispatcher, ending, best = _carry_on(planned, study, cluster, most, progress, clock, driver)
-        study.facts.add_seconds(clock.elapsed_s())
         return SweepResult(
             name=where.name,
             home=str(where.home),
@@ -81,6 +82,18 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
             ending=ending,
             startup_s=clock.marks,
         )
+
+
+@contextlib.contextmanager
+def _timed(study: Study, clock: Clock) -> Iterator[None]:
+    """Have the study keep what the sweep has taken, also where its end cannot be told."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # as of the disk that is full: what is on its way says so
+            study.facts.add_seconds(clock.elapsed_s())
+        raise
+    study.facts.add_seconds(clock.elapsed_s())
 
 
 def _check_tracking(planned: Plan) -> None:
