@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import tuning
 from tests import sweeps
+from tuning.schedule import trainable
 
 MODEL = """
 import time
@@ -108,3 +110,12 @@ print("alive")
 def test_a_process_that_gives_signs_of_life_or_waits_for_others_lives_on() -> None:
     command = [sys.executable, "-c", LIVES]
     assert subprocess.run(command, capture_output=True, text=True, timeout=50).stdout == "alive\n"
+
+
+def test_a_step_that_is_compiled_on_the_way_has_time_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+    monkeypatch.setattr(trainable, "watched", lambda limit, _: limits.append(limit))
+    for timeout, compiles in ((4.0, False), (4.0, True), (None, True)):
+        work = SimpleNamespace(spec=tuning.SweepSpec(model="net", trial_timeout=timeout, compile=compiles))
+        trainable._watched(cast(Any, work), None)
+    assert limits == [4.0, 4.0 + trainable.COMPILING_S, None]

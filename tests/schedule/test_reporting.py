@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuning.schedule.trainable import report_interval_s
+from tuning.schedule.outbox import report_interval_s
 
 REPORT_S = 0.008
 """What one takes the driver (`docs/scale.md`)."""

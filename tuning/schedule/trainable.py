@@ -6,20 +6,20 @@ import math
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from ray import tune
 
 from tuning import faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, machine, ranks, resume_state
+from tuning.engine import checkpoint, cohort, ranks, resume_state
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
 from tuning.schedule.messages import Message
+from tuning.schedule.outbox import Outbox, report_interval_s, send
 from tuning.schedule.watchdog import Watchdog, each, fed, watched
 from tuning.schedule.work import Work
 from tuning.schedule.worker import (
@@ -32,14 +32,11 @@ from tuning.schedule.worker import (
     wait_for_cohorts,
 )
 
-REPORT_INTERVAL_S = 0.2
-"""Reports of quicker epochs go together: one costs the worker a round trip of 10 ms to the driver."""
-
-REPORT_INTERVAL_PER_WORKER_S = 0.016
-"""Likewise: one takes the driver's one thread 8 ms at most (`docs/scale.md`), of which all take a half."""
-
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
+
+COMPILING_S = 120.0
+"""What a step may take beyond `--trial-timeout` where it may be compiled on the way."""
 
 
 def run_cohort(config: dict[str, Any], *, work: Work) -> None:
@@ -62,27 +59,27 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
         if task is None:
             with _watched(work, task) as watchdog:
                 found = measure(work.spec, splits, device, fed(config["sizes"], watchdog), work.workers)
-            _send(Message(probe=found))
+            send(Message(probe=found))
             wait_for_cohorts(work.gate)
         else:
             _train(task, work, splits, device, begin_s)
     except SweepError as error:
-        _send(Message(fault=str(error)))
+        send(Message(fault=str(error)))
     except Exception as error:  # of a model, of data: told, so that the worker lives on
         out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is None:
-            _send(Message(probe=failed(error)))
+            send(Message(probe=failed(error)))
         elif isinstance(error, ranks.RankDied):
             os._exit(1)  # as if the kernel had killed this process, too: the trial runs again
         elif cohort.is_device_lost(error):
             _leave(work, task, traced(error))
         elif not out_of_memory:
-            _send(Message(cohort=task.id, begin_s=begin_s, reports=_failed(task, traced(error))))
+            send(Message(cohort=task.id, begin_s=begin_s, reports=_failed(task, traced(error))))
     if out_of_memory:  # here the exception, which held the tensors, is gone
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _send(Message(out_of_memory=True))
+        send(Message(out_of_memory=True))
 
 
 def _failed(task: Cohort, error: str) -> list[EpochReport]:
@@ -110,7 +107,7 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
     Before the driver hears of an end: what it is told of exists.
     """
     spec, states = work.spec, _resume_states(task, work)
-    outbox = _Outbox(task.id, begin_s, _missed(task, states), device, report_interval_s(work.workers))
+    outbox = Outbox(task.id, begin_s, _missed(task, states), device, report_interval_s(work.workers))
     faults.place("before-first-report")
     saver = _Saver(paths.resume_file(work.folder, paths.resume_name(task.id)), work)
     trials = {member.trial.number: member.trial for member in task.members}
@@ -147,12 +144,14 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
 def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Watchdog | None]:
     """Within, this process ends when it works longer than the sweep's `trial_timeout` on one thing."""
     limit = work.spec.trial_timeout
+    compiling_s = COMPILING_S if work.spec.compile else 0.0
 
     def tell(stack: str) -> None:
+        more = f" and {compiling_s:g} s more, to compile" if compiling_s else ""
         if task is not None:
-            _say_last(work, task, f"It hung here:\n{stack}no report within --trial-timeout {limit:g} s")
+            _say_last(work, task, f"It hung here:\n{stack}no report within --trial-timeout {limit:g} s{more}")
 
-    return watched(limit, tell)
+    return watched(None if limit is None else limit + compiling_s, tell)
 
 
 @contextlib.contextmanager
@@ -190,62 +189,6 @@ class _Saver:
                 resume_state.save(self._path, epoch.to_plain(numbers), spec.id, self._work.check)
             end_s = time.monotonic()
             self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
-
-
-def report_interval_s(workers: int) -> float:
-    """Return how often each of so many workers reports, at most, so that the driver is heard by all."""
-    return max(REPORT_INTERVAL_S, workers * REPORT_INTERVAL_PER_WORKER_S)
-
-
-class _Outbox:
-    """Gathers reports, and sends them at most every so many seconds."""
-
-    def __init__(
-        self,
-        cohort_id: str,
-        begin_s: float,
-        reports: list[EpochReport],
-        device: torch.device,
-        interval_s: float,
-    ) -> None:
-        self._interval_s = interval_s
-        self._cohort, self._machine = cohort_id, machine.kind(device)
-        self._begin_s = begin_s
-        self._reports = reports
-        self._notes: list[str] = []
-        self._stacks: list[list[int]] = []
-        self._sent_s = -math.inf
-
-    def put(self, epoch: cohort.Epoch, numbers: Collection[int]) -> None:
-        """Take what an epoch has to say of these trials."""
-        self._reports += [report for report in epoch.reports if report.trial in numbers]
-        self._notes += epoch.notes
-        epoch.notes = []  # an epoch in which members end is put twice
-        self._stacks = epoch.stacks()
-
-    def flush_now_and_then(self) -> None:
-        if time.monotonic() - self._sent_s > self._interval_s:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._reports:
-            _send(
-                Message(
-                    cohort=self._cohort,
-                    begin_s=self._begin_s,
-                    reports=self._reports,
-                    notes=self._notes,
-                    stacks=self._stacks,
-                    machine=self._machine,
-                    threads=torch.get_num_threads(),
-                )
-            )
-            self._reports, self._notes = [], []
-        self._sent_s = time.monotonic()
-
-
-def _send(message: Message) -> None:
-    tune.report(message.encode(up_at()))
 
 
 def _resume_states(task: Cohort, work: Work) -> dict[int, dict[str, Any]]:
