@@ -1,11 +1,10 @@
-"""The best trials trained again with fresh seeds: what is claimed, what is kept, and which is the best."""
+"""The best trials trained again with fresh seeds: what is kept, and which is the best."""
 
 import json
-import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -15,223 +14,13 @@ from tests import sweeps, trusted
 from tuning import ledger, notation, plan, storage
 from tuning.claim import claim
 from tuning.cli import main
-from tuning.confirmed import Confirmation, Confirmed, Run, best_of
-from tuning.data import Splits
+from tuning.confirmed import Confirmation, Run
 from tuning.engine import cohort
-from tuning.records import Mode, State, TrialSpec, ranked
-from tuning.sizing import Measured, Sizing
+from tuning.records import State, TrialSpec, ranked
 from tuning.spec import SweepSpec
 from tuning.study import Study
 from tuning.tracking import client
-from tuning.trust import again, verdict
-from tuning.trust.statistics import Interval, confidence, prediction, welch
-
-# ---- the statistics ----------------------------------------------------------------------------
-
-
-def test_intervals_are_students() -> None:
-    """t of 2 degrees of freedom at 97.5 %: 4.302653 (any table)."""
-    found, further = confidence([1.0, 2.0, 3.0]), prediction([1.0, 2.0, 3.0])
-    assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-    assert (further.low, further.high) == pytest.approx((2 - 4.302653 * (4 / 3) ** 0.5, 6.968276), rel=1e-6)
-    assert confidence([2.0]) == Interval(2.0, 2.0)
-    assert 4.5 not in found and 4.4 in found
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "p"),
-    [
-        ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], 0.0213115),  # t = 3.674235 with 4 degrees of freedom
-        ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], 1.0),
-        ([1.0, 1.0], [1.0, 1.0], 1.0),
-        ([1.0, 1.0], [2.0, 2.0], 0.0),
-    ],
-)
-def test_welchs_test(one: list[float], other: list[float], p: float) -> None:
-    assert welch(one, other) == welch(other, one) == pytest.approx(p, rel=1e-5)
-
-
-# ---- the verdict -------------------------------------------------------------------------------
-
-
-def summary(trial: int, *values: float | None, searched: float = 0.5) -> Confirmed:
-    runs = [None if value is None else (value, {"test_loss": 2 * value}) for value in values]
-    found = verdict.summary(trial, searched, runs)
-    assert found is not None
-    return found
-
-
-GOOD, SAME, BETTER = (0.50, 0.51, 0.52), (0.49, 0.51, 0.52), (0.30, 0.31, 0.32)
-
-
-@pytest.mark.parametrize(
-    ("trials", "holds", "best", "words"),
-    [
-        ([summary(3, *GOOD)], True, 3, "there is no other trial"),
-        ([summary(3, *BETTER), summary(1, *GOOD)], True, 3, "no other of the 2 is better"),
-        ([summary(3, *GOOD), summary(1, *SAME)], True, 1, "trial 1 has the better mean"),
-        ([summary(3, *GOOD), summary(1, *BETTER)], False, 1, "trial 1 is better than trial 3"),
-        ([summary(3, *GOOD), summary(1, *SAME), summary(2, *BETTER)], False, 2, "trial 2 is better"),
-        ([summary(3, 0.1, 0.1, None), summary(1, *GOOD)], False, 1, "trial 3 diverged with 1 of 3"),
-        ([summary(3, *GOOD), summary(1, 0.1, 0.1, None)], True, 3, "no other of the 2"),
-        ([summary(3, *GOOD), summary(1, 0.1, None, None)], True, 3, "no other of the 2"),
-    ],
-)
-def test_the_winner_is_the_best_unless_another_is_better_by_more_than_chance_makes(
-    trials: list[Confirmed], holds: bool, best: int, words: str
-) -> None:
-    found = verdict.judge("val_loss", "min", 3, trials)
-    assert (found.holds, found.best.trial) == (holds, best)
-    assert words in found.verdict
-
-
-def test_with_many_others_a_difference_must_be_larger() -> None:
-    """p = 0.021 for one other, which of four is no more than chance makes."""
-    winner, other = summary(0, 4.0, 5.0, 6.0), summary(1, 1.0, 2.0, 3.0)
-    assert not verdict.judge("val_loss", "min", 3, [winner, other]).holds
-    others = [other, *(summary(number, 9.0, 9.1, 9.2) for number in (2, 3, 4))]
-    assert verdict.judge("val_loss", "min", 3, [winner, *others]).holds
-
-
-@pytest.mark.parametrize(("mode", "flattered"), [("max", 0.25), ("min", -0.25)])
-def test_a_figure_flatters_by_what_it_is_better_than_the_mean(mode: Mode, flattered: float) -> None:
-    found = summary(0, 0.25, 0.5, 0.75, searched=0.75)
-    assert found.flattered(mode) == flattered
-    assert found.test_means == {"test_loss": 1.0}
-    assert verdict.is_typical(found) and not verdict.is_typical(summary(0, 0.25, 0.26, searched=0.75))
-
-
-def test_a_winner_that_always_diverged_is_not_the_best() -> None:
-    found = verdict.judge("val_loss", "min", 3, [summary(1, *SAME)], hopeless=[0], winner=0)
-    assert not found.holds and found.best.trial == 1
-    assert found.verdict == "trial 0 diverged with every fresh seed"
-    assert (found.winner, found.hopeless, found.has(0)) == (0, (0,), True)
-    beside = verdict.judge("val_loss", "min", 3, [summary(0, *GOOD)], hopeless=[5], winner=0)
-    assert beside.holds and beside.verdict.endswith("; diverged with every fresh seed: 5")
-
-
-def test_of_a_trial_that_always_diverged_there_is_no_mean() -> None:
-    assert verdict.summary(0, 0.5, [None, None]) is None
-
-
-# ---- what is kept ------------------------------------------------------------------------------
-
-FOUND = verdict.judge("val_loss", "min", 4, [summary(0, *GOOD, 0.5), summary(1, *SAME, None)], hopeless=[5])
-
-
-@pytest.mark.parametrize(
-    ("metric", "values", "low", "high"),
-    [
-        ("val_accuracy", (0.9, 1.0), 0.3147, 1.0),
-        ("val_loss", (0.1, 0.2), 0.0, 0.7853),
-        ("own", (0.1, 0.2), -0.4853, 0.7853),
-    ],
-)
-def test_an_interval_holds_no_value_that_a_metric_cannot_have(
-    metric: str, values: tuple[float, ...], low: float, high: float
-) -> None:
-    found = verdict.summary(0, 0.5, [(value, {}) for value in values], metric)
-    assert found is not None
-    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
-
-
-def test_a_confirmation_comes_back_from_json_as_it_was() -> None:
-    assert Confirmation.from_plain(json.loads(json.dumps(FOUND.to_plain()))) == FOUND
-    assert FOUND.has(1) and not FOUND.has(7)
-
-
-PLAIN = FOUND.to_plain()
-
-
-@pytest.mark.parametrize(
-    "plain",
-    [
-        None,
-        [],
-        {},
-        {**PLAIN, "format": 1},
-        {**PLAIN, "winner": "first"},
-        {**PLAIN, "hopeless": ["third"]},
-        {key: value for key, value in PLAIN.items() if key != "winner"},
-        {**PLAIN, "mode": "best"},
-        {**PLAIN, "trials": []},
-        {**PLAIN, "trials": [{"trial": 0}]},
-        {**PLAIN, "trials": [{**PLAIN["trials"][0], "mean": "high"}]},
-        {**PLAIN, "trials": [{**PLAIN["trials"][0], "test": [3]}]},
-        {**PLAIN, "more": 1},
-    ],
-)
-def test_what_is_no_confirmation_is_none(plain: object) -> None:
-    assert Confirmation.from_plain(plain) is None
-
-
-def test_the_best_is_the_best_confirmed_trial_that_the_study_has() -> None:
-    trials = [
-        tuning.TrialRecord(
-            number=n, state=State.COMPLETED, hyperparameters={}, value=v, values={1: v}, epoch=1
-        )
-        for n, v in enumerate((0.2, 0.3, 0.1))
-    ]
-    found = verdict.judge("val_loss", "min", 3, [summary(0, *GOOD), summary(1, *SAME)])
-    assert best_of(trials, "min", found) == trials[1]
-    assert best_of(trials, "min", None) == trials[2]
-    assert best_of([trials[2]], "min", found) == trials[2]
-
-
-# ---- how many at once --------------------------------------------------------------------------
-
-HERE = f"CPU of {socket.gethostname()}"
-
-
-def rates(*found: float) -> tuple[Measured, ...]:
-    """Return what sizes 1, 2, 4, ... were measured to be."""
-    return tuple(Measured(size=2**n, trials_per_s=rate, memory_bytes=1) for n, rate in enumerate(found))
-
-
-@pytest.mark.parametrize(
-    ("known", "device", "count", "here", "size", "seconds"),
-    [
-        pytest.param(
-            rates(1, 2, 4), HERE, 25, (rates(1, 2, 4, 8, 16), ""), 25, 25 / 16, id="larger ones pay"
-        ),
-        pytest.param(
-            rates(1, 2, 4), HERE, 25, (rates(1, 2, 4, 3, 2), ""), 4, 25 / 4, id="larger ones do not"
-        ),
-        pytest.param(
-            rates(1, 2, 4), HERE, 25, (rates(1, 2, 4, 8), "no room"), 8, 25 / 8, id="they do not fit"
-        ),
-        pytest.param(rates(1, 2, 4), HERE, 4, None, 4, 1.0, id="all fit into what was measured"),
-        pytest.param(rates(1, 3, 2), HERE, 25, None, 2, 25 / 3, id="the sweep found the fastest"),
-        pytest.param(rates(1, 2), HERE, 25, None, 2, 25 / 2, id="the sweep found the largest that fits"),
-        pytest.param(rates(1, 3, 2), "a GPU", 25, (rates(1, 2, 1), ""), 2, 25 / 2, id="on another device"),
-        pytest.param(rates(1, 2, 4), HERE, 25, RuntimeError(), 8, 25 / 4, id="cannot be measured here"),
-        pytest.param((), "", 25, RuntimeError(), 1, None, id="cannot be measured at all"),
-    ],
-)
-def test_as_many_train_at_once_as_pay_here(
-    known: tuple[Measured, ...],
-    device: str,
-    count: int,
-    here: Any,
-    size: int,
-    seconds: float | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[list[int]] = []
-
-    def measure(spec: Any, splits: Any, device: Any, sizes: list[int], memory_bytes: float) -> Any:
-        asked.append(sizes)
-        if isinstance(here, Exception):
-            raise here
-        return here
-
-    monkeypatch.setattr(again.probe, "measure", measure)
-    sweep = Sizing(size=1, why="", device=device, asked=(1, 2, 4), measured=known)
-    spec, splits = SweepSpec(model="net", cohort="auto"), cast(Splits, None)
-    found = again.pace(spec, sweep, splits, torch.device("cpu"), count)
-    assert found == again.Pace(size, seconds)
-    assert asked == ([] if here is None else [[1, 2, 4, 8, 16]])
-
+from tuning.trust import again
 
 # ---- a whole confirmation ----------------------------------------------------------------------
 

@@ -3,87 +3,32 @@
 import errno
 import os
 import pickle
-import queue
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
-import threading
-import time
-import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import tuning
 from tests import sweeps
-from tests.late_server import late_server
+from tests.tracking.jobs import CLOSE, began, news, runs, spooled, wait_for
 from tuning.confirmed import Confirmation, Confirmed
-from tuning.records import State, TrialRecord, TrialSpec
+from tuning.records import State, TrialRecord
 from tuning.tracking import process as process_
 from tuning.tracking import tracker as tracking
 from tuning.tracking import writer
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
 from tuning.tracking.tracker import Tracker
-from tuning.tracking.writer import SPOOLED, Close, Job, News, Writer
-
-CLOSE = Close("FINISHED", None, None)
-SPEC = tuning.SweepSpec(model="net", name="again", id="0" * 32, metric="val_loss", mode="min")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    folder = tmp_path / "again"
-    folder.mkdir()
-    (folder / "spec.yaml").write_text("model: net\n")
-    return Job(SPEC, "net", f"sqlite:///{tmp_path}/mlflow.db", tmp_path, str(folder))
-
-
-@pytest.fixture
-def tracker(job: Job) -> Tracker:
-    return Tracker(job.spec, job.experiment, job.uri, job.home, job.folder)
-
-
-def news(*items: News) -> "queue.SimpleQueue[News]":
-    found: queue.SimpleQueue[News] = queue.SimpleQueue()
-    for item in items:
-        found.put(item)
-    return found
-
-
-def spooled(job: Job, *items: dict[int, Run]) -> None:
-    for item in items:
-        Spool(job.spool).put(item)
-
-
-def began(number: int) -> Run:
-    return Run(TrialSpec(number=number, hyperparameters={"lr": 0.1}), metrics={("val_loss", 1): (0.5, 1000)})
-
-
-def runs(job: Job) -> dict[str, Any]:
-    """Return the runs that MLflow has of the sweep, by name."""
-    client = sweeps.MlflowClient(job.uri)
-    experiment = client.get_experiment_by_name("net")
-    assert experiment is not None
-    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+from tuning.tracking.writer import SPOOLED, Close, Job, Writer
 
 
 def writer_processes() -> set[int]:
     """Return the ids of this process's children that write MLflow."""
     command = ["pgrep", "-P", str(os.getpid()), "-f", "tuning[.]tracking[.]writer"]
     return set(map(int, subprocess.run(command, capture_output=True, text=True).stdout.split()))
-
-
-def wait_for(what: str, is_so: Callable[[], object]) -> None:
-    end_s = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.05)
 
 
 def test_what_the_driver_tells_is_in_mlflow_when_it_closes(tracker: Tracker, job: Job) -> None:
@@ -397,132 +342,3 @@ def test_the_folder_in_which_it_starts_hides_nothing(
     monkeypatch.chdir(tmp_path)
     tracker.close("FINISHED", None, None)
     assert runs(job)["again"].info.status == "FINISHED"
-
-
-# ---- a server that answers too late, or not at all ----------------------------------------------
-
-
-@pytest.mark.parametrize("request_", ["runs/create", "runs/log-batch", "runs/update"])
-def test_what_was_done_and_not_answered_is_done_once(
-    job: Job, mlflow_server: str, monkeypatch: pytest.MonkeyPatch, request_: str
-) -> None:
-    monkeypatch.setattr(writer, "RETRY_S", 0.05)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # as `tracker` starts the process
-    with late_server(mlflow_server, request_, times=3) as (uri, lost):
-        late = replace(job, uri=uri, experiment=f"late-{request_}", spec=replace(SPEC, id=str(uuid.uuid4())))
-        spooled(late, {0: began(0)}, {1: began(1)}, {0: Run(state=State.COMPLETED)})
-        spooled(late, {1: Run(state=State.COMPLETED)})
-        Writer(late).run(news(CLOSE))
-    assert len(lost) == 3
-    client = sweeps.MlflowClient(mlflow_server)
-    experiment = client.get_experiment_by_name(late.experiment)
-    assert experiment is not None
-    found = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in found) == ["again", "trial-00000", "trial-00001"]
-    assert {run.info.status for run in found} == {"FINISHED"}
-    for run in found:
-        if run.info.run_name != "again":
-            assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 1
-
-
-def test_runs_that_are_there_twice_are_reduced_to_the_one_that_has_ended(job: Job) -> None:
-    spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
-    Writer(job).run(news(CLOSE))
-    client = sweeps.MlflowClient(job.uri)
-    for name in ("again", "trial-00000"):
-        run = runs(job)[name]
-        tags = {k: v for k, v in run.data.tags.items() if k.startswith(("tuning.", "mlflow.parent"))}
-        client.create_run(run.info.experiment_id, tags=tags, run_name=name, start_time=1)
-    kept = {run.info.run_id for run in runs_of_all(job) if run.info.status == "FINISHED"}
-    Writer(job).run(news(CLOSE))
-    assert {run.info.run_id for run in runs_of_all(job)} == kept
-
-
-def runs_of_all(job: Job) -> list[Any]:
-    client = sweeps.MlflowClient(job.uri)
-    experiment = client.get_experiment_by_name("net")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
-
-
-def test_a_parent_whose_spec_a_death_kept_away_gets_it(job: Job) -> None:
-    Writer(job).run(news(CLOSE))
-    folder = Path(runs(job)["again"].info.artifact_uri.removeprefix("file://"))
-    (folder / "spec.yaml").unlink()
-    Writer(job).run(news(CLOSE))
-    assert (folder / "spec.yaml").read_text() == "model: net\n"
-
-
-def test_a_sweep_that_is_resumed_often_tells_its_best_once(job: Job) -> None:
-    best = TrialRecord(number=0, state=State.COMPLETED, hyperparameters={}, values={1: 0.5}, value=0.5)
-    for _ in range(3):
-        Writer(job).run(news(Close("FINISHED", best, {"test_loss": 0.25})))
-    client, parent = sweeps.MlflowClient(job.uri), runs(job)["again"]
-    assert len(client.get_metric_history(parent.info.run_id, "val_loss")) == 1
-
-
-def test_a_process_that_cannot_be_started_is_said_and_costs_no_record(
-    tracker: Tracker, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nothing_left() -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr("tuning.tracking.process.start", nothing_left)
-    tracker._queue.put((0, began(0)))
-    assert re.search(
-        "the process that writes it has died 3 times", str(tracker.close("FINISHED", None, None).failure)
-    )
-    assert [sorted(Spool(job.spool).read(name)) for name in Spool(job.spool).names()] == [[0]]
-
-
-def test_what_goes_wrong_in_the_thread_is_said(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise KeyError("spool")
-
-    monkeypatch.setattr(Spool, "put", broken)
-    tracker._queue.put((0, began(0)))
-    assert re.search("KeyError: 'spool'", str(tracker.close("FINISHED", None, None).failure))
-
-
-def test_a_second_ctrl_c_waits_for_no_server(job: Job) -> None:
-    tracker = Tracker(job.spec, job.experiment, "http://127.0.0.1:9", job.home, job.folder)
-    tracker.start()
-    tracker._queue.put((0, began(0)))
-    start_s = time.monotonic()
-    tracker.hurry()
-    tracker.close("KILLED", None, None)
-    assert time.monotonic() - start_s < 30  # without it a minute, and what the client itself waits
-    assert Spool(job.spool).names(), "what is not written waits"
-
-
-def test_a_database_that_another_process_holds_is_waited_for(job: Job) -> None:
-    Writer(job).run(news(CLOSE))
-    held = sqlite3.connect(job.uri.removeprefix("sqlite:///"), check_same_thread=False, timeout=10)
-    held.execute("BEGIN EXCLUSIVE")
-    release = threading.Timer(2.0, held.rollback)
-    release.start()
-    spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
-    Writer(job).run(news(CLOSE))
-    release.join()
-    held.close()
-    assert runs(job)["trial-00000"].info.status == "FINISHED"
-
-
-def test_epochs_that_are_trained_again_are_in_a_servers_run_once(job: Job, mlflow_server: str) -> None:
-    job = replace(job, uri=mlflow_server, experiment="again", spec=replace(SPEC, id=str(uuid.uuid4())))
-    spooled(job, {0: began(0)})
-    Writer(job).run(news(Close("KILLED", None, None)))
-    job.earlier[0] = (
-        TrialRecord(number=0, state=State.RUNNING, hyperparameters={"lr": 0.1}, values={1: 0.5, 2: 0.25}),
-        [],
-    )
-    both = {(key, step): (0.25, 9000) for key in ("train_loss", "val_loss") for step in (1, 2)}
-    spooled(job, {0: Run(metrics=both)})
-    Writer(job).run(news(CLOSE))
-    client = sweeps.MlflowClient(mlflow_server)
-    experiment = client.get_experiment_by_name("again")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`tuning.trial` = '0'")
-    for key in ("train_loss", "val_loss"):
-        points = client.get_metric_history(run.info.run_id, key)
-        assert sorted(point.step for point in points) == [1, 2], key
