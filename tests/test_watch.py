@@ -193,8 +193,11 @@ def test_status_tells_of_a_trial_that_runs_and_is_better_than_the_best_completed
     assert "best        trial 0: val_loss=1 at epoch 1" in said
     assert "(of those that completed; trial 1, running, has 0.5)" in said
     driver.study.tell(1, State.COMPLETED)
+    driver.end()
     assert cli.main(["status", "demo"]) == 0
-    assert "of those that completed" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "of those that completed" not in said
+    assert "not begun   2 of 4 trials (tuning resume demo)" in said
 
 
 def test_the_time_of_a_sweep_goes_on_while_it_runs(driver: Driver) -> None:

@@ -25,6 +25,9 @@ def status_text(facts: dict[str, Any]) -> str:
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
         lines += [f"{word}: {found}" for found in _unfinished(facts)]
+    left = facts["total"] - sum(facts["states"].values())
+    if left > 0 and not facts["driver"]:
+        lines.append(f"not begun   {left} of {facts['total']} trials (tuning resume {facts['sweep']})")
     lines.append(f"cohort      {facts['sizing']}")
     lines += cost_lines(facts)
     lines += [f"note        {note}" for note in facts["notes"]]
