@@ -38,6 +38,11 @@ FIGURES = {
 """Of the inspection, the one that the page shows; of the others it is the next."""
 USUAL_FIGURE = "Prediction against data"
 
+NOTES = {
+    "rnn": "Validation and test are two stretches of one wave without noise, and so the same but for their "
+    "last bits: here the test split can tell nothing new."
+}
+
 HEAD = """# The documented models
 
 What each is, and the best hyperparameters that are known: found by the commands shown, confirmed with fresh
@@ -93,7 +98,8 @@ def _section(name: str, home: Path, keep: bool) -> str:
         heading = FIGURES.get(name, USUAL_FIGURE)
         _draw(Path(page), heading, PICTURES / f"{name}.png")
         lines += [f"![{heading} of {name}](pictures/{name}.png)", ""]
-    return "\n".join([*lines, *_found(best, confirmed), "", _where(circumstances), ""])
+    notes = [NOTES[name], ""] if name in NOTES else []
+    return "\n".join([*lines, *_found(best, confirmed), "", *notes, _where(circumstances), ""])
 
 
 def _run(command: str, home: Path, codes: Sequence[int] = (0,)) -> dict[str, Any]:
