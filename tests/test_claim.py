@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def test_death_frees_the_claim(lock: Path, other_driver: subprocess.Popen[str]) 
 def test_the_holder_stands_in_the_file(lock: Path) -> None:
     with claim(lock, "demo") as name:
         held = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": DRIVES}
-        assert json.loads(lock.read_text()) == held
+        found = json.loads(lock.read_text())
+        assert found.pop("since_s") == pytest.approx(time.time(), abs=60)
+        assert found == held
 
 
 def test_one_process_cannot_drive_a_sweep_twice(lock: Path) -> None:

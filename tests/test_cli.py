@@ -170,7 +170,8 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(answer: Answer, home: 
 
 
 def test_a_dry_run_says_the_size_of_the_largest_model(answer: Answer) -> None:
-    asked = (("--set", "n_hidden=50"), ("--search", "n_hidden=20,50,30"), ("--set", "n_hidden=20"))
+    searched = ("--search", "n_hidden=20,50,30", "--search", "bn_momentum=0.1,0.2")
+    asked = (("--set", "n_hidden=50"), searched, ("--set", "n_hidden=20"))
     sizes = [dry_run(answer, "net", *words)["parameters"] for words in asked]
     assert sizes[0] == sizes[1] > sizes[2]
 

@@ -292,15 +292,19 @@ def test_a_storage_that_cannot_be_written_ends_the_sweep_and_costs_no_trial(
     sweeps.assert_they_agree(again, sweeps.read("line", home))
 
 
+@pytest.mark.parametrize("at", ["claim", "open_study"], ids=["before it has a folder", "later"])
 def test_of_several_sweeps_one_that_cannot_go_on_ends_alone(
-    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str
 ) -> None:
-    def opened(planned: plan.Plan) -> Study:
-        if planned.paths.name == "all-net":
-            raise OSError(5, "Input/output error")
-        return settle.open_study(planned)
+    reached = getattr(drive, at)
 
-    monkeypatch.setattr(drive, "open_study", opened)
+    def broken(*given: Any) -> Any:
+        name = given[1] if at == "claim" else given[0].paths.name
+        if name == "all-net":
+            raise OSError(5, "Input/output error")
+        return reached(*given)
+
+    monkeypatch.setattr(drive, at, broken)
     monkeypatch.setattr(models, "CATALOG", {name: models.CATALOG[name] for name in ("net", "quick_net")})
     assert cli.main(["sweep", "all", "--trials", "1", "--epochs", "1", "--json"]) == 1
     said = capsys.readouterr()

@@ -60,6 +60,7 @@ LEVELS = {
     "drive": 4,
     "inspection": 4,
     "export": 4,
+    "fitting": 4,
     "ledger": 4,
     "standing": 4,
     "listener": 4,

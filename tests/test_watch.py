@@ -200,10 +200,24 @@ def test_status_tells_of_a_trial_that_runs_and_is_better_than_the_best_completed
     assert "not begun   2 of 4 trials (tuning resume demo)" in said
 
 
-def test_the_time_of_a_sweep_goes_on_while_it_runs(driver: Driver) -> None:
+def test_a_trial_that_was_stopped_is_not_said_to_be_ahead_of_itself(
+    driver: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.report(1)
+    for number in (0, 1):
+        driver.study.tell(number, State.PRUNED)
+    assert cli.main(["status", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert "trial 1 (pruned: no trial has completed)" in said and "of those that completed" not in said
+
+
+def test_the_time_of_a_sweep_goes_on_while_it_is_driven_and_not_between(driver: Driver) -> None:
     driver.study.facts.add_seconds(100.0)
-    driver.study.facts.begin_drive(time.time() - 50, gpus={}, workers=1)
-    assert standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"] == pytest.approx(150, abs=10)
+    driver.study.facts.begin_drive(time.time() - 9e5, gpus={}, workers=1)  # of a driver that was killed
+    before = standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"]
+    assert 100 < before < 400
+    time.sleep(0.1)
+    assert standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"] > before
     driver.end()
     assert standing.sweep_facts(ledger.open_sweep("demo"))["wall_s"] == 100.0
 

@@ -33,9 +33,12 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"tuning {version('tuning')}")
+        try:
+            print(f"tuning {version('tuning')}")
+        except PackageNotFoundError:
+            print("tuning, from a folder that is not installed")
         parser.exit()
 
 

@@ -31,7 +31,8 @@ def claim(path: Path, sweep: str, work: str = DRIVES) -> Iterator[str]:
             raise _looked_at(sweep) if _only_looked_at(file) else _driven(path, sweep)
         file.truncate(0)
         name = uuid.uuid4().hex
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": work}
+        holder: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": work}
+        holder["since_s"] = time.time()
         file.write(json.dumps(holder))
         file.flush()
         os.fsync(file.fileno())  # other hosts read it, too
@@ -112,6 +113,12 @@ def claimant(path: Path) -> str | None:
 def claim_id(path: Path) -> str | None:
     """Return the id of the claim that is held, which no other one has; None if none is held, or has one."""
     return None if claimant(path) is None else _content(path).get("id")
+
+
+def claimed_at_s(path: Path) -> float | None:
+    """Return since when a driver that is alive drives the sweep, by its wall clock; None if none is."""
+    since_s = None if claimant(path) is None else _content(path).get("since_s")
+    return since_s if isinstance(since_s, float) else None
 
 
 def _holder(path: Path) -> str:

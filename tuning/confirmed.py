@@ -75,9 +75,13 @@ class Confirmation:
     def of(self, trial: int) -> Confirmed | None:
         return next((found for found in self.trials if found.trial == trial), None)
 
-    def has(self, trial: int) -> bool:
-        """Whether a trial was trained again, whatever came of it."""
-        return trial in self.hopeless or self.of(trial) is not None
+    def runs(self, trial: int) -> list[Run]:
+        """Return by seed what became of a trial; nothing if it was not trained again."""
+        if trial in self.hopeless:
+            return [None] * self.seeds
+        one = self.of(trial)
+        pairs = zip(one.values, one.test, strict=False) if one is not None else ()
+        return [None if value is None or test is None else (value, test) for value, test in pairs]
 
     def over(self, trial: int) -> frozenset[int]:
         """Return the confirmed trials that a confirmed one is no worse than, itself among them."""

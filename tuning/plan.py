@@ -1,35 +1,20 @@
 """Preflight: what will run where. Refuses the impossible before anything is started or written."""
 
 import os
-import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from tuning import ledger, notation, paths, places, references, resolve, storage
 from tuning.data import CATALOG as DATA
 from tuning.data import Splits
-from tuning.engine import batches, solo
 from tuning.errors import RequestError
+from tuning.fitting import late, try_model
 from tuning.interrupt import within
 from tuning.naming import unknown
-from tuning.records import TrialSpec
 from tuning.references import ModelReference, is_callable_reference
-from tuning.space import Choice, Int, ends
-from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
+from tuning.space import ends
+from tuning.spec import SweepSpec
 from tuning.study.earlier import Earlier, look_at
-
-PROBE_ROWS = 4
-
-TARGETS = {
-    "classification": "One number per class, whose labels count from 0 to the largest in the data.",
-    "regression": "Its targets are floats, so it is a regression; class labels must be integers (`.long()`).",
-}
-"""What is meant, where a model returns something of another shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +46,12 @@ def prepare(spec: SweepSpec) -> Plan:
     _check_writable(home)
     early = places.settled(replace(spec, name=where.name), where)
     early = replace(early, storage=_storage(early.storage))
-    with within(spec.trial_timeout, _late(f"Data {data!r}", spec)):
+    with within(spec.trial_timeout, late(f"Data {data!r}", spec)):
         splits = references.load_data(data, seed=spec.seed)
     complete = as_it_was(resolve.resolve(early, model, splits.task), where)
     found = None if where.spec.exists() else look_at_earlier(complete, where)
     _check_ranks(complete, splits)
-    parameters = _try_model(complete, splits)
+    parameters = try_model(complete, splits)
     _check_alike(data, splits, spec)
     return Plan(
         spec=complete,
@@ -158,38 +143,11 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
     return replace(spec, id=None)
 
 
-def _try_model(spec: SweepSpec, splits: Splits) -> int:
-    """Build the model at every choice it is given and run it once; return the parameters of the largest.
-
-    Raises:
-        RequestError: when it cannot be built, is no model, or cannot take the data's shape.
-    """
-    inputs, _ = batches.head(splits, PROBE_ROWS)
-    count = 0
-    for hyperparameters in _probes(spec):
-        chosen = ", ".join(f"{key}={value}" for key, value in hyperparameters.items())
-        what = f"Model {spec.model!r}" + (f" with {chosen}" if chosen else "")
-        try:
-            with within(spec.trial_timeout, _late(what, spec)):
-                model = _build(what, spec, splits, hyperparameters)
-                outputs, _ = solo.predict(model, inputs, None, carry=False)
-        except RequestError:
-            raise
-        except Exception as error:  # a user's model may raise anything
-            raise RequestError(
-                f"{what} cannot take data {spec.data!r} of shape {tuple(splits.input_shape)}: "
-                f"{type(error).__name__}: {error}{_at(error)}"
-            ) from error
-        _check_outputs(what, outputs, splits, spec)
-        count = max(count, sum(parameter.numel() for parameter in model.parameters()))
-    return count
-
-
 def _check_alike(data: str, splits: Splits, spec: SweepSpec) -> None:
     """Refuse data of one's own that is another each time: its trials could not be compared, nor resumed."""
     if not is_callable_reference(data):
         return
-    with within(spec.trial_timeout, _late(f"Data {data!r}", spec)):
+    with within(spec.trial_timeout, late(f"Data {data!r}", spec)):
         again = references.load_data(data, seed=spec.seed)
     if again.fingerprint != splits.fingerprint:
         raise RequestError(
@@ -207,63 +165,6 @@ def _check_ranks(spec: SweepSpec, splits: Splits) -> None:
         raise RequestError(
             f"Each of the {spec.ranks} GPUs of a trial must have a row of every batch, but the smallest "
             f"batch has {least}; choose a larger --batch-size, or fewer --gpus-per-trial."
-        )
-
-
-def _at(error: Exception) -> str:
-    """Return the line of a file in which an error was raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f" (at {last.filename}:{last.lineno})"
-
-
-def _late(what: str, spec: SweepSpec) -> RequestError:
-    return RequestError(
-        f"{what} must answer within --trial-timeout {spec.trial_timeout:g} s, but does not: does it hang?"
-        if spec.trial_timeout is not None
-        else ""
-    )
-
-
-def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
-    arguments = solo.model_arguments(TrialSpec(number=0, hyperparameters=hyperparameters), spec, splits)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model = references.load_model(spec.model).build(**arguments)
-    except Exception as error:  # a user's model may raise anything
-        raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}{_at(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise RequestError(
-            f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."
-        )
-    return model
-
-
-def _probes(spec: SweepSpec) -> Iterator[dict[str, Any]]:
-    """Yield the model's hyperparameters at one end of every range, each choice alone, the other ends."""
-    own = {k: v for k, v in spec.fixed.items() if k not in TRAINING_HYPERPARAMETERS}
-    searched = {k: d for k, d in (spec.search or {}).items() if k not in TRAINING_HYPERPARAMETERS}
-    bounds = {key: ends(dimension) for key, dimension in searched.items()}
-    base = {**own, **{key: values[0] for key, values in bounds.items()}}
-    yield base
-    discrete = {key: values for key, values in bounds.items() if isinstance(searched[key], Choice | Int)}
-    for key, values in discrete.items():
-        for value in values[1:]:
-            yield {**base, key: value}
-    if len(discrete) > 1:
-        yield {**base, **{key: values[-1] for key, values in discrete.items()}}
-    for entry in spec.try_:
-        yield {**base, **{k: v for k, v in entry.items() if k not in TRAINING_HYPERPARAMETERS}}
-
-
-def _check_outputs(what: str, outputs: object, splits: Splits, spec: SweepSpec) -> None:
-    if not isinstance(outputs, torch.Tensor):
-        raise RequestError(f"{what} must return a tensor, but it returned a {type(outputs).__name__}.")
-    _, target = splits.train[0]
-    wanted = (splits.num_outputs,) if splits.task == "classification" else tuple(target.shape)
-    if tuple(outputs.shape[1:]) != wanted:
-        raise RequestError(
-            f"{what} must return {wanted} per example for data {spec.data!r}, "
-            f"but it returns {tuple(outputs.shape[1:])}. {TARGETS[splits.task]}"
         )
 
 

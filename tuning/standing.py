@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from tuning import halving, paths
+from tuning.claim import claimed_at_s
 from tuning.confirmed import facts_of
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, begun_by, best_trial, ranked
@@ -76,9 +77,9 @@ def _confirmed_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any] | None:
 
 
 def _driving_s(sweep: Sweep) -> float:
-    """Return for how long the driver that is alive has had trials trained."""
-    begun = [begin_s for begin_s, end_s in sweep.fleet.drives if end_s is None]
-    return max(0.0, time.time() - begun[-1]) if sweep.is_running and begun else 0.0
+    """Return for how long the driver that is alive has driven the sweep."""
+    since_s = claimed_at_s(sweep.paths.claim)
+    return 0.0 if since_s is None else max(0.0, time.time() - since_s)
 
 
 def sweep_facts(sweep: Sweep) -> dict[str, Any]:

@@ -37,9 +37,12 @@ def status_text(facts: dict[str, Any]) -> str:
 
 
 def _ahead(facts: dict[str, Any]) -> list[str]:
-    """Return that a trial which has not completed is ahead of the best one, as no or one line."""
-    first, best = (facts["top"] or [None])[0], facts["best"]
-    if first is None or first["state"] == "completed" or best.get("confirmed"):
+    """Return that a trial which has not completed is ahead of the best one that has, as no or one line."""
+    best = facts["best"]
+    if not facts["top"] or best["state"] != "completed" or best.get("confirmed"):
+        return []
+    first = facts["top"][0]
+    if first["state"] == "completed" or first["value"] == best["value"]:
         return []
     ahead = f"trial {first['trial']}, {first['state']}, has {first['value']:.5g}"
     return [f"            (of those that completed; {ahead})"]

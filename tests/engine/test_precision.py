@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import models
 from tests.engine.trials import CPU, run, settings
-from tuning.engine import cohort, solo
+from tuning.engine import cohort, precision, solo
 from tuning.records import Cohort, Member, TrialSpec
 
 LR = {"lr": 0.001, "momentum": 0.5}
@@ -36,6 +36,16 @@ def test_every_documented_model_trains_about_as_in_float32_alone_and_stacked(mod
     assert mixed[0]["val_loss"] == pytest.approx(exact[0]["val_loss"], rel=0.05)
     together = losses(model, "bf16", 3)
     assert together[0]["val_loss"] == pytest.approx(exact[0]["val_loss"], rel=0.05)
+
+
+def test_a_cpu_of_which_onednn_has_no_bfloat16_trains_an_lstm_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    onednn, asked = torch._C._get_mkldnn_enabled, []
+    monkeypatch.setattr(precision, "_has_onednn_bf16", lambda: False)
+    forward = nn.LSTM.forward
+    monkeypatch.setattr(nn.LSTM, "forward", lambda self, *x: (asked.append(onednn()), forward(self, *x))[1])
+    exact, mixed = losses("lstm", "fp32", 1), losses("lstm", "bf16", 1)
+    assert mixed != exact and mixed[0]["val_loss"] == pytest.approx(exact[0]["val_loss"], rel=0.05)
+    assert {True, False} == set(asked) and onednn(), "only where it is needed"
 
 
 class Noting(nn.Linear):

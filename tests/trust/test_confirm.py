@@ -1,6 +1,9 @@
 """The best trials trained again with fresh seeds: what is kept, and which is the best."""
 
+import errno
 import json
+import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +24,7 @@ from tuning.spec import SweepSpec
 from tuning.study import Study
 from tuning.tracking import client
 from tuning.trust import again
+from tuning.trust import confirm as confirming
 
 # ---- a whole confirmation ----------------------------------------------------------------------
 
@@ -268,6 +272,25 @@ def test_what_an_interrupted_one_has_trained_to_the_end_is_not_trained_again(
     assert "2 of 4 trainings known from before" in capsys.readouterr().err
     assert trained[1:] == [trained[1]] * 2 and not set(trained[0]) & set(trained[1])
     assert [len(one.values) for one in kept(copy).trials] == [2, 2]
+
+
+@pytest.mark.parametrize("kept_before", [5, [[1000]], [[1000, [0.5]]], [[1000, [math.nan, {}]]], [[1000, 0]]])
+def test_what_cannot_be_read_of_an_interrupted_one_is_trained_again(copy: Path, kept_before: object) -> None:
+    sweep = ledger.open_sweep("together", str(copy))
+    study = Study(sweep.spec, sweep.paths.journal, write=True)
+    study._study.set_user_attr("fresh_runs", kept_before)
+    assert study.facts.fresh_runs() == {}
+
+
+def test_a_study_that_cannot_be_opened_is_one_message(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(confirming, "Study", full)
+    assert main(["confirm", "together", "--home", str(copy)]) == 1
+    assert "error: What was confirmed cannot be kept: " in capsys.readouterr().err
 
 
 def test_a_tracking_server_that_is_away_costs_a_warning_and_is_told_without_training(

@@ -95,7 +95,7 @@ def test_a_winner_that_always_diverged_is_not_the_best() -> None:
     found = verdict.judge("val_loss", "min", 3, [summary(1, *SAME)], hopeless=[0], winner=0)
     assert not found.holds and found.best.trial == 1
     assert found.verdict == "trial 0 diverged with every fresh seed"
-    assert (found.winner, found.hopeless, found.has(0)) == (0, (0,), True)
+    assert (found.winner, found.hopeless, found.runs(0)) == (0, (0,), [None] * 3)
     beside = verdict.judge("val_loss", "min", 3, [summary(0, *GOOD)], hopeless=[5], winner=0)
     assert beside.holds and beside.verdict.endswith("; diverged with every fresh seed: 5")
 
@@ -127,7 +127,8 @@ def test_an_interval_holds_no_value_that_a_metric_cannot_have(
 
 def test_a_confirmation_comes_back_from_json_as_it_was() -> None:
     assert Confirmation.from_plain(json.loads(json.dumps(FOUND.to_plain()))) == FOUND
-    assert FOUND.has(1) and not FOUND.has(7)
+    assert FOUND.runs(1) == [*((value, {"test_loss": 2 * value}) for value in SAME), None]
+    assert FOUND.runs(7) == []
 
 
 PLAIN = FOUND.to_plain()

@@ -71,7 +71,7 @@ def _failed(spec: SweepSpec, error: Exception) -> Outcome:
     """Say why one of several sweeps could not go on, and tell how it stands."""
     print(one_line(f"error: {spec.name}: {error}"), file=sys.stderr)
     facts: dict[str, Any] = {"sweep": spec.name, "states": {}, "total": spec.trials, "best": None}
-    facts |= {"wall_s": 0.0, "cohort": None, "driver": None}
+    facts |= {"wall_s": 0.0, "cohort": None, "driver": None, "metric": spec.metric, "top": []}
     with contextlib.suppress(RequestError, SweepError):  # of what was never begun, or cannot be read
         facts = standing.sweep_facts(ledger.open_sweep(str(spec.name), spec.home))
     return {**facts, "ending": None, "error": str(error)}, status_line(facts), 1

@@ -7,6 +7,7 @@ https://docs.pytorch.org/docs/stable/notes/randomness.html
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
@@ -51,7 +52,7 @@ def idle_threads() -> int:
     """
     used_s, all_s = (after - before for before, after in zip(*_processor_seconds(), strict=True))
     idle = (os.cpu_count() or 1) * (1 - used_s / all_s) if all_s else torch.get_num_threads()
-    return max(1, min(torch.get_num_threads(), round(idle)))
+    return max(1, min(torch.get_num_threads(), math.floor(idle + 0.25)))
 
 
 def _processor_seconds(within_s: float = 0.2) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -17,9 +17,13 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """Return what a forward pass and its loss are computed within; for fp32 it does nothing."""
     if precision == "fp32":
         return contextlib.nullcontext()
-    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device.type == "cpu" and not _has_onednn_bf16():
         return _without_onednn()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _has_onednn_bf16() -> bool:
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextlib.contextmanager

@@ -35,8 +35,8 @@ from tuning.schedule.worker import (
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
 
-COMPILING_S = 120.0
-"""What a step may take beyond `--trial-timeout` where it may be compiled on the way."""
+COMPILING_S = 300.0
+"""What an epoch may take beyond `--trial-timeout` where up to four steps are compiled on the way."""
 
 
 def run_cohort(config: dict[str, Any], *, work: Work) -> None:

@@ -8,6 +8,7 @@ import optuna
 
 from tuning.confirmed import Confirmation, Run
 from tuning.records import Fleet
+from tuning.space import is_finite
 from tuning.spec import Resources
 
 
@@ -45,8 +46,8 @@ class Facts:
         """Return what is kept of that; nothing if it cannot be read."""
         try:
             found = self._study.user_attrs.get("fresh_runs", [])
-            return {int(number): run and (float(run[0]), dict(run[1])) for number, run in found}
-        except (TypeError, ValueError):
+            return {int(number): None if run is None else _run(*run) for number, run in found}
+        except (AttributeError, TypeError, ValueError):
             return {}
 
     def set_champion(self, number: int, confirmed: float | None, model: str, trial: int) -> None:
@@ -136,5 +137,16 @@ class Facts:
         return (cpu_s / count, gpu_s / count) if count else None
 
     def wall_s(self) -> float:
-        """Seconds that drivers spent on this sweep, over all invocations that ended in order."""
+        """Seconds that drivers spent on this sweep, over all invocations that were not killed."""
         return float(self._study.user_attrs.get("wall_s", 0.0))
+
+
+def _run(value: Any, metrics: Any) -> Run:
+    """Read what became of a trial that was trained again.
+
+    Raises:
+        AttributeError, TypeError, ValueError: when that is none.
+    """
+    if not all(map(is_finite, (value, *metrics.values()))):
+        raise ValueError(f"must be finite numbers, but got {value!r} and {metrics!r}")
+    return value, metrics

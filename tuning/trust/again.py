@@ -12,7 +12,7 @@ import torch
 from tuning import sizing
 from tuning.confirmed import Run
 from tuning.data import Splits
-from tuning.engine import cohort, probe, solo
+from tuning.engine import cohort, machine, probe, solo
 from tuning.engine.batches import Batches
 from tuning.errors import SweepError
 from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, TrialSpec
@@ -117,7 +117,8 @@ def train(
     while waiting:
         together = waiting.pop(0)
         try:
-            found = dict(_trained(together, spec, splits, device, progress))
+            with machine.threads(machine.idle_threads()):
+                found = dict(_trained(together, spec, splits, device, progress))
         except Exception as error:  # of a model, of data, of a device
             if not cohort.is_out_of_memory(error) or len(together) == 1:
                 raise error if isinstance(error, SweepError) else _failure(error) from error

@@ -39,7 +39,7 @@ def confirm(name: str, top: int = 5, seeds: int = 5, home: str | None = None) ->
 
     Raises:
         RequestError: when there is no such sweep, somebody drives it, or a number makes no sense.
-        SweepError: when it has no completed trial, or one cannot be trained again; nothing is kept.
+        SweepError: when it has no completed trial, or one cannot be trained again.
     """
     if top < 1:
         raise RequestError(f"--top must be at least 1, but got {top}.")
@@ -55,8 +55,8 @@ def confirm(name: str, top: int = 5, seeds: int = 5, home: str | None = None) ->
         splits = _data(sweep)
         for trial in trials:
             _loaded(sweep, trial)  # one that cannot be opened is found now, not after the training
-        study = Study(sweep.spec, sweep.paths.journal, write=True)
         try:
+            study = Study(sweep.spec, sweep.paths.journal, write=True)
             found = _confirmed(sweep, study, trials, seeds, splits)
             _keep(sweep, study, found, splits)
         except OSError as error:
@@ -138,7 +138,7 @@ def _chosen(sweep: Sweep, top: int) -> list[TrialRecord]:
     return [
         trial
         for index, trial in enumerate(completed)
-        if index < top or (earlier is not None and earlier.has(trial.number))
+        if index < top or (earlier is not None and earlier.runs(trial.number))
     ]
 
 
@@ -188,22 +188,33 @@ def _trained(
     """Return every trial's runs by seed; those that are not known are trained."""
     spec, device = again.fresh(sweep.spec), again.device_of(sweep.spec)
     wanted = {trial.number: again.members(trial, range(seeds)) for trial in trials}
-    runs = study.facts.fresh_runs()
+    runs = _confirmed_before(sweep) | study.facts.fresh_runs()
     lacking = [one for members in wanted.values() for one in members if one.number not in runs]
     what = f"{len(trials)} trials, {seeds} fresh seeds each, {spec.epochs} epochs"
     if known := len(trials) * seeds - len(lacking):
         what += f", {known} of {len(trials) * seeds} trainings known from before"
-    with (
-        Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress,
-        machine.threads(machine.idle_threads()),
-    ):
+    with Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress:
         if not lacking:
             progress.say(what)
         else:
-            pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
+            with machine.threads(machine.idle_threads()):
+                pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
             about = "" if pace.seconds is None else f", about {duration(pace.seconds)}"
             progress.say(f"{what}: {min(pace.size, len(lacking))} at once{about}")
             for found in again.train(lacking, spec, splits, device, pace.size, progress):
                 runs |= found
                 study.facts.set_fresh_runs(runs)
     return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
+
+
+def _confirmed_before(sweep: Sweep) -> dict[int, Run]:
+    """Return what the last confirmation holds, by the numbers that its trials trained again under."""
+    found = sweep.confirmation
+    if found is None:
+        return {}
+    return {
+        one.number: run
+        for trial in sweep.trials
+        for seed, run in enumerate(found.runs(trial.number))
+        for one in again.members(trial, [seed])
+    }
