@@ -83,6 +83,7 @@ def resume(sizes: Sizes, site: Site) -> Findings:
         runs[name].append(_resumed(sites[name], name, totals[name]))
     few, many = runs["few"], runs["many"]
     report_s = median(run[command.FIRST_REPORT] for run in many)
+    looked = {name: sites[name].start("doctor", name, "--json").end() for name in totals}
     return Findings(
         title=f"Resuming a sweep of {sizes.resume:,} trials",
         text=f"`tuning resume NAME --trials TOTAL`, {REPEATS} times by turns, {COHORT} more trials each; "
@@ -92,7 +93,8 @@ def resume(sizes: Sizes, site: Site) -> Findings:
         rows=[
             (key, *(tables.spread((run[key] for run in found), ".2f") for found in (few, many)))
             for key in sorted(many[0], key=many[0].__getitem__)
-        ],
+        ]
+        + [("`tuning doctor NAME` after that, once", *(f"{one.seconds:.2f}" for one in looked.values()))],
         checks=[
             Check("from the command to the first report of a new trial, s", report_s, MOST_RESUME_S),
             *_complete(sites["many"], {"many": totals["many"]}),
