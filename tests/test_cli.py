@@ -50,6 +50,11 @@ def json_of(text: str) -> dict[str, Any]:
 # ---- help --------------------------------------------------------------------------------------
 
 
+def test_models_says_of_a_model_of_ones_own_how_to_look_at_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "words.py:Bag"]) == 2
+    assert "`tuning sweep words.py:Bag --data DATA --dry-run`" in capsys.readouterr().err
+
+
 def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])

@@ -321,6 +321,8 @@ def test_a_sweep_without_a_completed_trial_is_a_fault_though_it_has_a_best_one()
     )
     result = run.SweepResult(name="x", home="/", trials=[pruned], best=pruned, total=1, wall_s=1.0)
     assert "without one completed trial" in str(run.fault(result))
+    failed = replace(result, trials=[replace(pruned, state=State.FAILED)], best=None)
+    assert "cause.txt" in str(run.fault(failed))
 
 
 def test_a_node_with_another_version_ends_the_sweep_with_both_named(

@@ -65,6 +65,9 @@ def test_the_reason_names_the_gain_and_what_limits_it() -> None:
         "3.0 times as many per second as one by one; 8 trials would take 9.0 GB of the 2.0 GB of a worker"
     )
     assert choose(rates(4, 3), 10_000, 2) == (1, "more at once are not faster here")
+    assert choose(rates(4, 3), 24, 2)[1] == (
+        "more at once are not faster here: 2 were tried; of more trials larger cohorts are"
+    )
     assert choose(rates(4), 10_000, 2, "trials train one by one, ...") == (1, "trials train one by one, ...")
 
 

@@ -211,6 +211,14 @@ def test_a_trial_that_was_stopped_is_not_said_to_be_ahead_of_itself(
     assert "trial 1 (pruned: no trial has completed)" in said and "of those that completed" not in said
 
 
+def test_status_says_what_went_wrong_last(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    driver.study.tell(1, State.FAILED, "Traceback ...\nIndexError: index out of range in self")
+    driver.study.tell(0, State.FAILED, "ValueError: another")
+    assert cli.main(["status", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert "went wrong  trial 1 failed: IndexError: index out of range in self (MLflow: cause.txt" in said
+
+
 def test_the_time_of_a_sweep_goes_on_while_it_is_driven_and_not_between(driver: Driver) -> None:
     driver.study.facts.add_seconds(100.0)
     driver.study.facts.begin_drive(time.time() - 9e5, gpus={}, workers=1)  # of a driver that was killed

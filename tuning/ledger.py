@@ -76,14 +76,17 @@ class Sweep:
 
     def best_or_raise(self) -> TrialRecord:
         if self.best is None:
-            ended = sum(trial.state.has_ended for trial in self.trials)
-            more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
-            raise SweepError(
-                f"The sweep {self.spec.name!r} has no trial with a result "
-                f"({ended} of {self.spec.trials} have ended); "
-                f"go on with `tuning resume {self.spec.name}{more}`."
-            )
+            raise self.lacks("trial with a result")
         return self.best
+
+    def lacks(self, what: str) -> SweepError:
+        """Return that the sweep has none of what is asked for, and how it may come to it."""
+        ended = sum(trial.state.has_ended for trial in self.trials)
+        more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
+        return SweepError(
+            f"The sweep {self.spec.name!r} has no {what} ({ended} of {self.spec.trials} have ended); "
+            f"go on with `tuning resume {self.spec.name}{more}`."
+        )
 
 
 def sizing_of(spec: SweepSpec, where: SweepPaths) -> sizing.Sizing:
@@ -122,7 +125,9 @@ def readings(name: str, home: str | None = None) -> Iterator[Sweep]:
     if not os.path.exists(where.spec):
         known = names(home)
         if not known:
-            raise RequestError(f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`.")
+            raise RequestError(
+                f"There are no sweeps in {where.home}; start one: `tuning sweep cnn`, or name its --home."
+            )
         raise unknown(f"sweep in {where.home}", name, known)
     study = None
     while True:

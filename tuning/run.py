@@ -136,6 +136,8 @@ def fault(result: SweepResult) -> SweepError | None:
     if not has_completed(result.trials):
         diverged = result.states.get("diverged") == len(result.trials)
         hint = " All diverged: search lower learning rates (--search lr=LOW:HIGH:log)." if diverged else ""
+        if result.states.get("failed"):
+            hint = " Why each failed stands in MLflow: cause.txt of its run (`tuning ui`)."
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")
     return None
 

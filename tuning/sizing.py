@@ -154,7 +154,9 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
     fastest = max(one.trials_per_s for one in measured)
     enough = next(one for one in measured if one.trials_per_s >= ENOUGH * fastest)
     if enough.size == 1:
-        return 1, note or "more at once are not faster here"
+        is_limited = 2 * measured[-1].size > most_useful(trials, workers)
+        more = f": {measured[-1].size} were tried; of more trials larger cohorts are" if is_limited else ""
+        return 1, note or f"more at once are not faster here{more}"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
         limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS} cohorts"

@@ -82,6 +82,15 @@ def _driving_s(sweep: Sweep) -> float:
     return 0.0 if since_s is None else max(0.0, time.time() - since_s)
 
 
+def _last_failure(sweep: Sweep) -> dict[str, Any] | None:
+    """Return which trial went wrong last, by number, and why."""
+    wrong = [trial for trial in sweep.trials if trial.state in (State.DIVERGED, State.FAILED) and trial.cause]
+    if not wrong:
+        return None
+    last = str(wrong[-1].cause).strip().splitlines()[-1:]
+    return {"trial": wrong[-1].number, "state": wrong[-1].state.value, "cause": "".join(last)}
+
+
 def sweep_facts(sweep: Sweep) -> dict[str, Any]:
     """Return how a sweep stands, as plain data."""
     unfinished = [trial for trial in sweep.trials if not trial.state.has_ended]
@@ -109,6 +118,7 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
         "sizing": sweep.sizing.describe(),
         "cost": sweep.cost.to_plain() if sweep.cost else None,
         "spent": sweep.cost.describe() if sweep.cost else None,
+        "failure": _last_failure(sweep),
         "notes": sweep.notes,
         "is_running": sweep.is_running,
         "driver": sweep.driver,

@@ -266,7 +266,9 @@ def test_what_an_interrupted_one_has_trained_to_the_end_is_not_trained_again(
     monkeypatch.setattr(again, "pace", lambda *_: again.Pace(2))
     monkeypatch.setattr(again.cohort, "train", interrupted)
     assert main(words) == 130
-    assert capsys.readouterr().err.endswith("interrupted\n")
+    said = capsys.readouterr().err
+    assert "2 of these 4 trainings are kept; the same command goes on" in said
+    assert said.endswith("interrupted\n")
     assert ledger.open_sweep("together", str(copy)).confirmation is None
     assert main(words) in (0, 1)
     assert "2 of 4 trainings known from before" in capsys.readouterr().err
@@ -362,6 +364,18 @@ def test_numbers_that_make_no_sense_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_that_fewer_completed_than_were_asked_for_is_said(
+    copy: Path,
+    trained: tuple[dict[int, Sequence[float | None]], list[int]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sweep = ledger.open_sweep("together", str(copy))
+    completed = [trial.number for trial in sweep.trials if trial.state is State.COMPLETED]
+    trained[0].update((number, (0.5, 0.6)) for number in completed)
+    assert main(["confirm", "together", "--top", "99", "--seeds", "2", "--home", str(copy)]) in (0, 1)
+    assert f"only {len(completed)} of {len(sweep.trials)} trials completed" in capsys.readouterr().err
+
+
 def test_a_sweep_that_runs_is_refused(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with claim(copy / "together" / "driver.lock", "together"):
         assert main(["confirm", "together", "--home", str(copy)]) == 2
@@ -375,7 +389,7 @@ def test_a_sweep_without_a_completed_trial_or_with_other_data_is_no_ground_for_o
     storage.write(str(planned.paths.spec), notation.dump(replace(planned.spec, id="1" * 32)).encode())
     Study(planned.spec, planned.paths.journal, write=True).ask()
     assert main(["confirm", "demo", "--home", str(tmp_path / "home")]) == 1
-    assert "has no completed trial to confirm" in capsys.readouterr().err
+    assert "has no completed trial to confirm (0 of 9 have ended)" in capsys.readouterr().err
     trusted.told(copy, "together", '"fingerprint":"', '"fingerprint":"0')
     assert main(["confirm", "together", "--home", str(copy)]) == 1
     assert "its fingerprint differs" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from tuning.data import Splits
 from tuning.records import Mode, State
 from tuning.sizing import Measured, Sizing
 from tuning.spec import SweepSpec
-from tuning.trust import again, verdict
+from tuning.trust import again, confirm_texts, verdict
 from tuning.trust.statistics import Interval, confidence, prediction, welch
 
 # ---- the statistics ----------------------------------------------------------------------------
@@ -222,3 +222,11 @@ def test_as_many_train_at_once_as_pay_here(
     found = again.pace(spec, sweep, splits, torch.device("cpu"), count)
     assert found == again.Pace(size, seconds)
     assert asked == ([] if here is None else [[1, 2, 4, 8, 16]])
+
+
+def test_where_another_trial_has_the_better_mean_by_chance_the_text_says_so() -> None:
+    found = verdict.judge("val_loss", "min", 3, [summary(3, *GOOD), summary(1, *SAME)])
+    assert found.holds and found.best.trial == 1
+    assert "trial 1, by its mean (better than trial 3's, be it by chance)" in confirm_texts.text("x", found)
+    alone = verdict.judge("val_loss", "min", 3, [summary(3, *GOOD)])
+    assert "trial 3, by its mean: " in confirm_texts.text("x", alone)

@@ -4,7 +4,8 @@ from argparse import Namespace
 from typing import Any
 
 from tuning.commands import Outcome
-from tuning.references import load_model
+from tuning.errors import RequestError
+from tuning.references import is_callable_reference, load_model
 
 
 def run(options: Namespace) -> Outcome:
@@ -50,6 +51,11 @@ def _range(plain: dict[str, Any]) -> str:
 def _one_model(name: str) -> Outcome:
     import models as catalog
 
+    if is_callable_reference(name):
+        raise RequestError(
+            f"`tuning models` shows documented models, but got {name!r}; `tuning sweep {name} --data DATA "
+            "--dry-run` tells of one of your own whether it fits its data, and how large it is."
+        )
     load_model(name)  # refuses an unknown name
     network = catalog.build(name)
     shapes = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}

@@ -130,10 +130,10 @@ def _chosen(sweep: Sweep, top: int) -> list[TrialRecord]:
     assert sweep.spec.mode is not None
     completed = ranked((t for t in sweep.trials if t.state is State.COMPLETED), sweep.spec.mode)
     if not completed:
-        raise SweepError(
-            f"The sweep {sweep.spec.name!r} has no completed trial to confirm; "
-            f"go on with `tuning resume {sweep.spec.name}`."
-        )
+        raise sweep.lacks("completed trial to confirm")
+    if len(completed) < top:
+        few = f"only {len(completed)} of {len(sweep.trials)} trials completed"
+        print(f"{few}, and no other is confirmed (--early-stopping none prunes none)", file=sys.stderr)
     earlier = sweep.confirmation
     return [
         trial
@@ -201,9 +201,14 @@ def _trained(
                 pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
             about = "" if pace.seconds is None else f", about {duration(pace.seconds)}"
             progress.say(f"{what}: {min(pace.size, len(lacking))} at once{about}")
-            for found in again.train(lacking, spec, splits, device, pace.size, progress):
-                runs |= found
-                study.facts.set_fresh_runs(runs)
+            try:
+                for found in again.train(lacking, spec, splits, device, pace.size, progress):
+                    runs |= found
+                    study.facts.set_fresh_runs(runs)
+            except KeyboardInterrupt:
+                done = sum(one.number in runs for one in lacking)
+                progress.say(f"{done} of these {len(lacking)} trainings are kept; the same command goes on")
+                raise
     return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
 
 

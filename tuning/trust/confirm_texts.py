@@ -33,7 +33,8 @@ def text(sweep: str, found: Confirmation) -> str:
         "",
         f"winner      {_winner(found)}",
         f"verdict     {'holds' if found.holds else 'does NOT hold'}: {found.verdict}",
-        f"best        trial {found.best.trial}, by its mean: `tuning best` and `load_best` prefer it now",
+        f"best        trial {found.best.trial}, by its mean{_chance(found)}: `tuning best` and `load_best` "
+        "prefer it now",
         "            (all were shown their rows in one order: what another changes is not in the intervals)",
     ]
     return "\n".join(lines)
@@ -51,6 +52,12 @@ def _row(found: Confirmation, one: Confirmed, keys: list[str]) -> str:
 def _count(found: Confirmation) -> str:
     count = len(found.trials) + len(found.hopeless)
     return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _chance(found: Confirmation) -> str:
+    """Return that the claim may hold and another trial be the best by its mean."""
+    is_other = found.holds and found.best.trial != found.winner
+    return f" (better than trial {found.winner}'s, be it by chance)" if is_other else ""
 
 
 def _winner(found: Confirmation) -> str:
