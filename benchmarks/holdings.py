@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 from benchmarks.findings import Check
@@ -30,6 +29,8 @@ class Holdings:
     artifacts: Mapping[int, str]
     """Where the files of a trial's run lie."""
     parent_artifacts: Sequence[str]
+    registered: Sequence[str]
+    """Folders of the models in the registry, of whatever sweep."""
     files: frozenset[str]
     """All of the home."""
 
@@ -77,7 +78,8 @@ def strays(found: Sequence[Holdings]) -> list[str]:
     for one in found:
         belonging |= one.needed() | {f"{one.name}/{file}" for file in OF_A_SWEEP}
         belonging |= {f"{folder}/{REPORT}" for folder in one.parent_artifacts}
-    return sorted(found[0].files - belonging)
+    models = tuple(folder for one in found for folder in one.registered)
+    return sorted(file for file in found[0].files - belonging if not file.startswith(models))
 
 
 def missing(found: Sequence[Holdings]) -> list[str]:
@@ -115,12 +117,13 @@ def read(home: Path, name: str) -> Holdings:
         with_result={trial.number for trial in sweep.trials if trial.value is not None},
         parents=[run.info.status for run in parents],
         runs=[(number, run.info.status) for number, run in trials],
-        artifacts={number: _folder(run, home) for number, run in trials},
-        parent_artifacts=[_folder(run, home) for run in parents],
+        artifacts={number: _folder(run.info.artifact_uri, home) for number, run in trials},
+        parent_artifacts=[_folder(run.info.artifact_uri, home) for run in parents],
+        registered=[f"{_folder(one.source, home)}/" for one in mlflow.search_model_versions()],
         files=files,
     )
 
 
-def _folder(run: Any, home: Path) -> str:
-    """Return where a run's artifacts lie, relative to the home."""
-    return str(Path(unquote(urlparse(run.info.artifact_uri).path)).relative_to(home))
+def _folder(uri: str, home: Path) -> str:
+    """Return where artifacts lie, relative to the home."""
+    return str(Path(unquote(urlparse(uri).path)).relative_to(home))

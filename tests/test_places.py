@@ -31,6 +31,14 @@ def begun(where: SweepPaths, spec: SweepSpec) -> None:
     where.spec.write_text(notation.dump(spec))
 
 
+def test_a_local_ray_is_what_there_is_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Ray would start it with a dashboard, which takes two seconds and leaves folders behind."""
+    assert places.address("local") is None
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert places.address(None) is None
+    assert places.address("10.0.0.1:6379") == "10.0.0.1:6379"
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_new_sweep_takes_what_the_environment_says(where: SweepPaths) -> None:
     found = places.settled(SPEC, where)

@@ -14,8 +14,12 @@ ADDRESS, STORAGE, TRACKING_URI = "RAY_ADDRESS", "TUNING_STORAGE", "TUNING_TRACKI
 
 
 def address(option: str | None) -> str | None:
-    """Return the Ray cluster's address: as asked, else RAY_ADDRESS, which Ray sets inside its jobs."""
-    return option or os.environ.get(ADDRESS) or None
+    """Return the Ray cluster's address: as asked, else RAY_ADDRESS, which Ray sets inside its jobs.
+
+    `local` is Ray's word for one of the process's own, which is what there is without an address.
+    """
+    found = option or os.environ.get(ADDRESS) or None
+    return None if found == "local" else found
 
 
 def settled(spec: SweepSpec, where: SweepPaths) -> SweepSpec:

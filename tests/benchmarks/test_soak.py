@@ -41,7 +41,8 @@ def holds(trials: int = 3, **changed: Any) -> Holdings:
         runs=[(number, "FINISHED") for number in range(trials)],
         artifacts=folders,
         parent_artifacts=["mlartifacts/p/artifacts"],
-        files=frozenset(files),
+        registered=["mlartifacts/models/m-1/artifacts/"],
+        files=frozenset(files | {"mlartifacts/models/m-1/artifacts/MLmodel"}),
     )
     return replace(whole, **changed)
 
@@ -124,7 +125,10 @@ def test_runs_that_are_left_running_are_counted() -> None:
     assert holds(parents=["RUNNING"], runs=[(0, "RUNNING"), (1, "KILLED")]).running == 2
 
 
-@pytest.mark.parametrize("stray", ["one/.spec.yaml.0a1b2c3d", "one/resume/cohort-1.pt", "two/spec.yaml"])
+@pytest.mark.parametrize(
+    "stray",
+    ["one/.spec.yaml.0a1b2c3d", "one/resume/cohort-1.pt", "two/spec.yaml", "mlartifacts/models/m-2/MLmodel"],
+)
 def test_a_file_that_belongs_to_nothing_is_named(stray: str) -> None:
     assert holdings.strays([holds(files=holds().files | {stray})]) == [stray]
 
