@@ -30,6 +30,7 @@ LEVELS = {
     "interrupt": 1,
     "packing": 1,
     "paths": 1,
+    "processors": 1,
     "records": 1,
     "references": 1,
     "resolve": 1,

@@ -7,10 +7,7 @@ https://docs.pytorch.org/docs/stable/notes/randomness.html
 
 import contextlib
 import functools
-import math
-import os
 import platform
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,30 +39,3 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def idle_threads() -> int:
-    """Return how many threads find a processor of their own: at most torch's own choice, at least one.
-
-    The threads of a kernel wait for each other without a pause: where one has to share its processor, all are
-    hundreds of times slower.
-    """
-    used_s, all_s = (after - before for before, after in zip(*_processor_seconds(), strict=True))
-    idle = (os.cpu_count() or 1) * (1 - used_s / all_s) if all_s else torch.get_num_threads()
-    return max(1, min(torch.get_num_threads(), math.floor(idle + 0.25)))
-
-
-def _processor_seconds(within_s: float = 0.2) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return what all processors were used for and what there was of them, before and after a moment."""
-
-    def read() -> tuple[int, int]:
-        with contextlib.suppress(OSError, ValueError):  # not on Linux
-            line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
-            user, nice, system, idle, waiting, *others = map(int, line.split()[1:9])
-            used = user + nice + system + sum(others)
-            return used, used + idle + waiting
-        return 0, 0
-
-    before = read()
-    time.sleep(within_s)
-    return before, read()

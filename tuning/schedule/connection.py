@@ -29,6 +29,7 @@ import ray  # noqa: E402  (after the settings above)
 from ray.exceptions import RuntimeEnvSetupError  # noqa: E402
 
 from tuning.errors import RequestError, SweepError, one_line  # noqa: E402
+from tuning.processors import local_cpus  # noqa: E402
 from tuning.schedule import shipping  # noqa: E402
 
 MAX_REASON = 200
@@ -182,15 +183,6 @@ def _start_again() -> None:
             "short of memory or disk? Nothing is lost: run the command again. Ray's own logs: "
             "/tmp/ray/session_latest/logs"
         ) from error
-
-
-def local_cpus() -> int:
-    """CPUs this process may use: the affinity mask, or a container's quota if that is less."""
-    allowed = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        allowed = min(allowed, max(1, int(quota) // int(period)))
-    return allowed
 
 
 def nodes() -> list[Node]:

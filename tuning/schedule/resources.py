@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tuning.errors import RequestError
+from tuning.processors import local_cpus
 from tuning.schedule import autoscaler, connection
 from tuning.schedule.connection import Node
 from tuning.spec import Resources, SweepSpec
@@ -19,9 +20,7 @@ def local_node() -> Node:
     """Return what a local cluster will have, without starting one."""
     import torch
 
-    return Node(
-        host=socket.gethostname(), cpus=float(connection.local_cpus()), gpus=float(torch.cuda.device_count())
-    )
+    return Node(host=socket.gethostname(), cpus=float(local_cpus()), gpus=float(torch.cuda.device_count()))
 
 
 ROOM_INTERVAL_S = 5.0

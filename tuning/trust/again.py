@@ -15,6 +15,7 @@ from tuning.data import Splits
 from tuning.engine import cohort, machine, probe, solo
 from tuning.engine.batches import Batches
 from tuning.errors import SweepError
+from tuning.processors import idle_cpus
 from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, TrialSpec
 from tuning.seeds import derive
 from tuning.sizing import Measured, Sizing
@@ -117,7 +118,7 @@ def train(
     while waiting:
         together = waiting.pop(0)
         try:
-            with machine.threads(machine.idle_threads()):
+            with machine.threads(min(torch.get_num_threads(), idle_cpus())):
                 found = dict(_trained(together, spec, splits, device, progress))
         except Exception as error:  # of a model, of data, of a device
             if not cohort.is_out_of_memory(error) or len(together) == 1:

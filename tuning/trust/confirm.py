@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+
 from tuning import ledger, paths, reuse
 from tuning.claim import CONFIRMS, claim
 from tuning.confirmed import Confirmation, Confirmed, Run
@@ -21,6 +23,7 @@ from tuning.data import Splits
 from tuning.engine import machine
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.ledger import Sweep
+from tuning.processors import idle_cpus
 from tuning.records import State, TrialRecord, ranked
 from tuning.references import load_data, model_name
 from tuning.reuse import LoadedModel
@@ -188,7 +191,7 @@ def _trained(
     """Return every trial's runs by seed; those that are not known are trained."""
     spec, device = again.fresh(sweep.spec), again.device_of(sweep.spec)
     wanted = {trial.number: again.members(trial, range(seeds)) for trial in trials}
-    runs = _confirmed_before(sweep) | study.facts.fresh_runs()
+    runs = _confirmed_before(sweep, trials) | study.facts.fresh_runs()
     lacking = [one for members in wanted.values() for one in members if one.number not in runs]
     what = f"{len(trials)} trials, {seeds} fresh seeds each, {spec.epochs} epochs"
     if known := len(trials) * seeds - len(lacking):
@@ -197,7 +200,7 @@ def _trained(
         if not lacking:
             progress.say(what)
         else:
-            with machine.threads(machine.idle_threads()):
+            with machine.threads(min(torch.get_num_threads(), idle_cpus())):
                 pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
             about = "" if pace.seconds is None else f", about {duration(pace.seconds)}"
             progress.say(f"{what}: {min(pace.size, len(lacking))} at once{about}")
@@ -212,14 +215,14 @@ def _trained(
     return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
 
 
-def _confirmed_before(sweep: Sweep) -> dict[int, Run]:
+def _confirmed_before(sweep: Sweep, trials: Sequence[TrialRecord]) -> dict[int, Run]:
     """Return what the last confirmation holds, by the numbers that its trials trained again under."""
     found = sweep.confirmation
     if found is None:
         return {}
     return {
         one.number: run
-        for trial in sweep.trials
+        for trial in trials
         for seed, run in enumerate(found.runs(trial.number))
         for one in again.members(trial, [seed])
     }
