@@ -119,19 +119,20 @@ def test_the_best_model_is_loaded_outside_from_the_server_alone(cluster: Site) -
 
 def test_a_host_that_is_cut_off_and_one_that_comes_leave_nothing_out(cluster: Site) -> None:
     ended: list[dict[str, Any]] = []
-    sweep = f"cd project && {SWEEP} --name cut --address auto --trials 40 --epochs 6 --set seconds=0.5"
+    sweep = f"cd project && {SWEEP} --name cut --address auto --trials 12 --epochs 4 --set seconds=0.5"
     running = threading.Thread(target=lambda: ended.append(cluster.facts(sweep)))
     running.start()
     until_reported = "until grep -q intermediate ~/sweeps/cut/study.journal; do sleep 0.5; done"
     cluster.on_head(f"{until_reported}; touch {SHARED}/hold")
     cluster.network.cut("worker-1")
     join(cluster, add(cluster.network, "worker-3"))
-    cluster.on_head(f"rm {SHARED}/hold")  # the rest is trained with the new one there
+    in_use = f"until test -e {SHARED}/waits-on-worker-3; do sleep 0.5; done"
+    cluster.on_head(f"{in_use}; rm {SHARED}/hold")
     running.join()
     (facts,) = ended
-    assert facts["states"] == {"completed": 40}
+    assert facts["states"] == {"completed": 12}
     found = runs(cluster, "cut")
-    assert sorted(int(run["trial"]) for run in found) == list(range(40))
+    assert sorted(int(run["trial"]) for run in found) == list(range(12))
     assert {run["status"] for run in found} == {"FINISHED"}
     assert {run["host"] for run in found} >= {"head", "worker-2", "worker-3"}
     cluster.on_head("tuning doctor cut")
