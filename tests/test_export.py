@@ -20,6 +20,7 @@ from tests.conftest import REPOSITORY
 from tuning.cli import main
 from tuning.export import onnx_file
 from tuning.export.program import BATCHES, trace
+from tuning.references import load_callable
 
 MODELS = pytest.mark.parametrize("model", models.CATALOG)
 
@@ -269,6 +270,7 @@ def test_the_format_is_as_the_file_ends_unless_it_is_given(
         ("x.onnx", ["--format", "pt2"], "must name the same, but got pt2"),
         ("x.pt2", ["--format", "state_dict"], "leave --format out to write pt2"),
         ("no/where.onnx", [], "there is no "),
+        ("best.onxx", [], "--to must end as what it is to hold"),
         (".", [], "is a folder"),
         ("x.pt2", ["--trial", "7"], "has no trial 7"),
     ],
@@ -314,6 +316,20 @@ def test_a_model_of_numbers_of_words_takes_integers(
     assert "input: int64 (batch, 5)" in capsys.readouterr().out
     best = tuning.load_best("own")
     assert best.model(best.transform([[0, 1, 2, 3, 8]])).shape == (1, 1)
+
+
+def test_a_model_whose_file_has_moved_is_named_with_the_way_out(
+    own: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_hand.sweep(home, f"{own}:Words", name="own", data=f"{own}:words")
+    build = load_callable(f"{own}:Words")
+    del sys.modules[build.__module__]
+    own.rename(tmp_path / "moved.py")
+    assert main(["export", "own", "--to", str(tmp_path / "x.pt")]) == 2
+    said = capsys.readouterr().err
+    assert f"The sweep 'own' has its model from {own}:Words. There is no file {own}" in said
+    assert "load_best(name, model=YourModel)" in said
+    assert tuning.load_best("own", model=build).model(torch.zeros(1, 5, dtype=torch.long)).shape == (1, 1)
 
 
 @pytest.mark.parametrize("format", ["pt2", "onnx"])

@@ -54,6 +54,13 @@ def test_the_smallest_size_that_is_nearly_as_fast_as_the_fastest_is_taken(
     assert choose(found, trials=10_000, workers=2)[0] == size
 
 
+def test_the_time_of_a_sweep_has_the_start_of_each_cohort_in_it() -> None:
+    found = Measured(size=8, trials_per_s=4.0, memory_bytes=1, startup_s=0.5)
+    assert found.seconds(trials=32, workers=2) == 32 / (2 * 4.0) + 2 * 0.5
+    assert found.seconds(trials=33, workers=2) == 33 / (2 * 4.0) + 3 * 0.5, "the last cohort is one more"
+    assert found.seconds(trials=8, workers=4) == 8 / 4.0 + 0.5, "of one cohort one worker has work"
+
+
 def test_the_reason_names_the_gain_and_what_limits_it() -> None:
     assert choose(rates(4, 3, 12), 32, 2) == (
         4,

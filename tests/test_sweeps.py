@@ -86,8 +86,10 @@ def test_the_same_sweep_again_goes_on_to_a_larger_total_and_is_refused_when_it_d
 ) -> None:
     spec = tuning.SweepSpec(model="net", trials=3, epochs=9, max_concurrent=1)
     first = tuning.sweep(spec)
+    spent_s = ledger.open_sweep("net").wall_s
     again = tuning.sweep(spec)
     assert again.trials == first.trials, "a finished sweep has nothing to do"
+    assert ledger.open_sweep("net").wall_s == spent_s, "which takes no time of it"
     fewer = tuning.sweep(tuning.SweepSpec(model="net", trials=1, epochs=9, max_concurrent=1))
     assert fewer.total == 3, "a total is never less than what there is"
     assert ledger.open_sweep("net").spec.trials == 3

@@ -294,9 +294,20 @@ def test_a_sweep_whose_study_is_just_being_made_has_no_trials_yet(driver: Driver
     assert ledger.open_sweep("demo").trials == []
 
 
-def test_a_sweep_that_does_not_run_is_shown_once(watch: Watch, driver: Driver) -> None:
+def test_a_sweep_that_nobody_takes_is_shown_once(
+    watch: Watch, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PATIENCE_S", 0)
     driver.end()
     assert "demo: 2 interrupted of 4" in watch(steps=[])
+
+
+def test_a_sweep_that_is_just_being_taken_up_is_waited_for(watch: Watch, driver: Driver) -> None:
+    driver.end()
+    again: list[Driver] = []
+    steps = [lambda: None, lambda: again.append(Driver(trials=0)), lambda: again[0].end()]
+    lines = [json.loads(line) for line in watch("--json", steps=steps).splitlines()]
+    assert [one["is_running"] for one in lines] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def _export(commands: Any) -> None:
     parser.add_argument(
         "--format",
         choices=("state_dict", "pt2", "onnx"),
-        help="the weights; the whole network for torch.export.load; ONNX (as FILE ends, else state_dict)",
+        help="the weights; the whole network for torch.export.load; ONNX (left out: as FILE ends)",
     )
     _home(parser)
     _json(parser)

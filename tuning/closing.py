@@ -12,7 +12,7 @@ from tuning.cost import cost
 from tuning.data import Splits
 from tuning.dispatch import Dispatcher
 from tuning.endings import Ending
-from tuning.errors import SweepError
+from tuning.errors import SweepError, last_line
 from tuning.export import winner
 from tuning.interrupt import Interrupt
 from tuning.plan import Plan
@@ -157,10 +157,9 @@ def _measure_best(
             loaded = reuse.load_of_sweep(path, planned.spec, best.number)
             metrics = reuse.measure(loaded, "test", planned.splits)
     except Exception as error:  # the user's data and model may raise anything
-        reason = str(error).strip().splitlines()[-1:] or [""]  # a loader's worker sends a whole traceback
         raise SweepError(
             f"The best model (trial {best.number}) could not be measured on the test split: "
-            f"{type(error).__name__}: {reason[0]}. "
+            f"{type(error).__name__}: {last_line(error)}. "  # a loader's worker sends a whole traceback
             "All trials are kept; mend it and run the same command again."
         ) from error
     dispatcher.study.facts.set_test(best.number, metrics)

@@ -1,6 +1,12 @@
 """The errors that reach a user: each message states the rule, the value and the way out."""
 
+import sysconfig
 import traceback
+from pathlib import Path
+
+_OF_LIBRARIES = ("stdlib", "purelib", "platlib")
+_LIBRARIES = ("<", f"{Path(__file__).parent}/", *(f"{sysconfig.get_path(of)}/" for of in _OF_LIBRARIES))
+"""What the names of files begin with that are nobody's model or data."""
 
 
 class RequestError(ValueError):
@@ -26,9 +32,24 @@ class CheckpointError(RuntimeError):
 def traced(error: BaseException) -> str:
     """Return an error's traceback, the last line of which says what it is, also of one of many lines."""
     text = "".join(traceback.format_exception(error)).rstrip()
-    said = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    headline = said[0] if said else type(error).__name__
+    headline = first_line("".join(traceback.format_exception_only(error)), type(error).__name__)
     return text if text.splitlines()[-1] == headline else f"{text}\n\n{headline}"
+
+
+def raised_in(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the last line of a user's own code on the way to an error; None where it has seen none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith(_LIBRARIES)), None)
+
+
+def first_line(text: object, otherwise: str = "") -> str:
+    """Return the first line that says something."""
+    return next(iter(str(text or "").strip().splitlines()), otherwise)
+
+
+def last_line(text: object, otherwise: str = "") -> str:
+    """Return the last line that says something: of a traceback, what was raised."""
+    return next(reversed(str(text or "").strip().splitlines()), otherwise)
 
 
 def one_line(message: object) -> str:

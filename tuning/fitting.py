@@ -10,7 +10,7 @@ from torch import nn
 from tuning import references
 from tuning.data import Splits
 from tuning.engine import batches, solo
-from tuning.errors import RequestError
+from tuning.errors import RequestError, raised_in
 from tuning.interrupt import within
 from tuning.records import TrialSpec
 from tuning.space import Choice, Int, ends
@@ -75,8 +75,8 @@ def _largest(spec: SweepSpec, splits: Splits, built: Sequence[tuple[int, dict[st
 
 
 def _at(error: Exception) -> str:
-    """Return the line of a file in which an error was raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    """Return the line of a user's file in which an error was raised, or of a library's if of no user's."""
+    last = raised_in(error) or traceback.extract_tb(error.__traceback__)[-1]
     return f" (at {last.filename}:{last.lineno})"
 
 

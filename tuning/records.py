@@ -140,7 +140,7 @@ class TrialRecord:
     number: int
     state: State
     hyperparameters: dict[str, Any]
-    values: dict[int, float] = field(default_factory=dict)
+    values: dict[int, float] = field(default_factory=dict, repr=False)
     """The sweep's metric per epoch, from 1."""
     value: float | None = None
     """The best of `values`."""
@@ -148,18 +148,18 @@ class TrialRecord:
     """The epoch of `value`; of equal ones the earliest."""
     where: str | None = None
     """Host and GPU on which it last trained."""
-    cohort: str | None = None
+    cohort: str | None = field(default=None, repr=False)
     """Id of the cohort in which it last trained."""
-    waits: bool = False
+    waits: bool = field(default=False, repr=False)
     """Whether the worker of that cohort died or had too little memory, and none has taken it up since."""
-    slot: int = 0
-    width: int = 1
+    slot: int = field(default=0, repr=False)
+    width: int = field(default=1, repr=False)
     """Its row in the last stack, and the trials of that."""
-    spans: tuple[Span, ...] = ()
+    spans: tuple[Span, ...] = field(default=(), repr=False)
     """Where it has trained, and when; none in studies of earlier versions."""
-    stacks: Sequence[Sequence[int]] = ()
+    stacks: Sequence[Sequence[int]] = field(default=(), repr=False)
     """First epoch, slot and width of each stack in which it trained, in that order."""
-    machines: Sequence[Sequence[Any]] = ()
+    machines: Sequence[Sequence[Any]] = field(default=(), repr=False)
     """First epoch, kind of device and threads, where one of the latter changed."""
     cause: str | None = None
     """Why it failed."""

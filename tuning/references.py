@@ -92,10 +92,10 @@ def _import_file(path: Path) -> ModuleType:
     if not os.path.isfile(path):  # False also for a name that is too long
         if JOB_FOLDER.match(str(path)):
             raise RequestError(
-                f"There is no file {path} any more: it was a Ray job's. To go on with the sweep submit the "
-                "job again; to load a model give what builds it: load_best(name, model=YourModel)."
+                f"There is no file {path} any more: it was a Ray job's; to go on with the sweep submit the "
+                "job again."
             )
-        raise RequestError(f"There is no file {path}; give `file.py:callable` relative to the spec's folder.")
+        raise RequestError(f"There is no file {path}; `file.py:callable` must name one.")
     name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -13,7 +13,7 @@ from tuning import data, ledger, paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, solo
 from tuning.engine.batches import Batches
-from tuning.errors import CheckpointError
+from tuning.errors import CheckpointError, RequestError
 from tuning.records import State, TrialRecord
 from tuning.references import load_callable, load_data
 from tuning.spec import SweepSpec
@@ -99,11 +99,7 @@ def load_of_sweep(
     Raises:
         CheckpointError: when it is missing, torn, or another's.
     """
-    if model is None:
-        model = (
-            models.CATALOG[spec.model].build if spec.model in models.CATALOG else load_callable(spec.model)
-        )
-    loaded = load_checkpoint(path, model)
+    loaded = load_checkpoint(path, model or _builder(spec))
     sweep, sweep_id, found = loaded.card["sweep"], loaded.card["sweep_id"], loaded.trial.number
     if sweep_id != spec.id or number not in (None, found):
         of = "" if number is None else f"trial {number} of "
@@ -112,6 +108,23 @@ def load_of_sweep(
             f"{sweep!r} ({sweep_id}); put the sweep's own file back."
         )
     return loaded
+
+
+def _builder(spec: SweepSpec) -> Callable[..., nn.Module]:
+    """Return what builds a sweep's model.
+
+    Raises:
+        RequestError: when it is no longer where it was, or cannot be imported.
+    """
+    if spec.model in models.CATALOG:
+        return models.CATALOG[spec.model].build
+    try:
+        return load_callable(spec.model)
+    except RequestError as error:
+        raise RequestError(
+            f"The sweep {spec.name!r} has its model from {spec.model}. {error} Put it back as it was, "
+            "or in Python give what builds the model: load_best(name, model=YourModel)."
+        ) from error
 
 
 def measure(loaded: LoadedModel, split: str = "test", splits: Splits | None = None) -> dict[str, float]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuning.endings import Ending
+from tuning.errors import last_line
 from tuning.records import Cohort, EpochReport, State, TrialRecord, TrialSpec, improves
 from tuning.spec import SweepSpec
 
@@ -169,7 +170,7 @@ class Progress:
             self._stopped.add(number)
         self._ended_here += state.has_ended
         if state in (State.FAILED, State.DIVERGED):
-            self._say_cause(number, state, (cause or "no cause is known").strip().rpartition("\n")[2])
+            self._say_cause(number, state, last_line(cause, "no cause is known"))
         self._print_now_and_then()
 
     def _say_cause(self, number: int, state: State, cause: str) -> None:
@@ -244,7 +245,7 @@ def describe(hyperparameters: dict[str, object]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as 0:05 or 1:02:03."""
-    minutes, rest = divmod(int(seconds), 60)
+    """Return seconds as 0:05 or 1:02:03; nothing takes less than 0:01."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -5,6 +5,7 @@ the configurations of a cohort are suggested together, knowing less than if they
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +33,14 @@ class Measured:
     """Trials trained to their last epoch, by one worker, per second."""
     memory_bytes: int
     """At the peak; of the GPU where there is one, else of the stacked tensors and their gradients."""
+    startup_s: float = 0.0
+    """Building the models and what the first step takes longer than others: once for each cohort."""
+
+    def seconds(self, trials: int, workers: int) -> float:
+        """Return how long so many trials train, cohort after cohort, to their last epoch."""
+        cohorts = math.ceil(trials / self.size)
+        busy = min(workers, cohorts)
+        return trials / (self.trials_per_s * busy) + math.ceil(cohorts / busy) * self.startup_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +57,14 @@ class Sizing:
     """Share of a GPU per worker that was found best; None where that was not in question."""
 
     @property
+    def chosen(self) -> Measured | None:
+        """What was measured of the size; None where nothing was."""
+        return next((one for one in self.measured if one.size == self.size), None)
+
+    @property
     def trials_per_s(self) -> float:
-        """Of one worker."""
-        return next((one.trials_per_s for one in self.measured if one.size == self.size), 0.0)
+        """Of one worker; 0 where that was not measured."""
+        return self.chosen.trials_per_s if self.chosen else 0.0
 
     @property
     def speedup(self) -> float:
@@ -75,7 +89,9 @@ class Sizing:
     def _is_sound(self) -> bool:
         """Whether every value is of its kind, which in a file may be any."""
         counts = (self.size, *self.asked, *(one.size for one in self.measured))
-        amounts = [value for one in self.measured for value in (one.trials_per_s, one.memory_bytes)]
+        amounts = [
+            value for one in self.measured for value in (one.trials_per_s, one.memory_bytes, one.startup_s)
+        ]
         return (
             all(type(count) is int and count >= 1 for count in counts)
             and all(is_finite(amount) for amount in amounts)
@@ -186,6 +202,7 @@ def mean(of_workers: Sequence[Sequence[Measured]]) -> list[Measured]:
                 size=found[0].size,
                 trials_per_s=sum(one.trials_per_s for one in found) / len(found),
                 memory_bytes=max(one.memory_bytes for one in found),
+                startup_s=sum(one.startup_s for one in found) / len(found),
             )
         )
     return together

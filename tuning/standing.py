@@ -6,6 +6,7 @@ from typing import Any
 from tuning import halving, paths
 from tuning.claim import claimed_at_s
 from tuning.confirmed import facts_of
+from tuning.errors import last_line
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, begun_by, best_trial, ranked
 
@@ -87,8 +88,8 @@ def _last_failure(sweep: Sweep) -> dict[str, Any] | None:
     wrong = [trial for trial in sweep.trials if trial.state in (State.DIVERGED, State.FAILED) and trial.cause]
     if not wrong:
         return None
-    last = str(wrong[-1].cause).strip().splitlines()[-1:]
-    return {"trial": wrong[-1].number, "state": wrong[-1].state.value, "cause": "".join(last)}
+    last = wrong[-1]
+    return {"trial": last.number, "state": last.state.value, "cause": last_line(last.cause)}
 
 
 def sweep_facts(sweep: Sweep) -> dict[str, Any]:

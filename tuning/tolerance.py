@@ -1,5 +1,7 @@
 """How many deaths and failures a sweep bears before it gives something up."""
 
+from tuning.errors import last_line
+
 MAX_RETRIES = 3
 """How often a cohort runs again after its worker or node died, without a new epoch between the deaths."""
 
@@ -43,8 +45,7 @@ class Failures:
         in_a_row = self._in_a_row(number)
         if in_a_row < self._most:
             return None
-        last = (cause or "").strip().splitlines()[-1:] or ["no cause is known"]
-        return f"{in_a_row} trials in a row failed, the last with: {last[0]}"
+        return f"{in_a_row} trials in a row failed, the last with: {last_line(cause, 'no cause is known')}"
 
     def _in_a_row(self, number: int) -> int:
         """Return how many trials with successive numbers have failed, this one among them.

@@ -27,6 +27,12 @@ Show = Callable[[Facts], None]
 READING_SHARE = 0.1
 """The part of the time that reading a large study may take."""
 
+PATIENCE_S = 15.0
+"""How long one waits for a driver: its command checks the request before it takes the sweep."""
+
+LOOK_S = 0.5
+"""Between two looks for it."""
+
 MOST_WORKERS = 16
 """Rows of the table of workers."""
 
@@ -41,12 +47,25 @@ def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> F
     facts = next(found)
     took_s = 0.0
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), _display(as_json) as show:
+        facts = _once_driven(facts, found)
         while facts["is_running"]:
             show(facts)
             time.sleep(max(interval_s, took_s / READING_SHARE))
             start_s = time.monotonic()
             facts = next(found)
             took_s = time.monotonic() - start_s
+    return facts
+
+
+def _once_driven(facts: Facts, found: Iterator[Facts]) -> Facts:
+    """Return how a sweep stands once it is driven, or has nothing left to do, or nobody takes it."""
+    if facts["is_running"] or _num_ended(facts) >= facts["total"]:
+        return facts
+    print(f"nobody drives {facts['sweep']}: waiting {PATIENCE_S:g} s for who does ...", file=sys.stderr)
+    end_s = time.monotonic() + PATIENCE_S
+    while not facts["is_running"] and time.monotonic() < end_s:
+        time.sleep(LOOK_S)
+        facts = next(found)
     return facts
 
 

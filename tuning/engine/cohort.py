@@ -5,7 +5,6 @@ or cannot be stacked, trains by the solo engine.
 """
 
 import itertools
-import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,9 @@ from tuning.data import Splits
 from tuning.engine import grouping, ranks, solo
 from tuning.engine.solo import Outcome, Training
 from tuning.engine.stacked import StackedTraining
-from tuning.errors import traced
+from tuning.errors import first_line, raised_in, traced
 from tuning.records import Cohort, EpochReport, State, TrialSpec
 from tuning.spec import SweepSpec
-
-OWN_FOLDERS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
-"""Whose lines tell a user nothing about the model."""
 
 Resume = Mapping[int, dict[str, Any]]
 """States of members that were trained before, by trial number."""
@@ -223,16 +219,9 @@ def _unlike(groups: Sequence[Sequence[tuple[TrialSpec, nn.Module]]]) -> list[str
 
 def one_by_one(error: Exception) -> str:
     """Return one line: what stands against stacking, and in which line of whose code."""
-    said = str(error).strip().splitlines()[:1] or [type(error).__name__]
-    reason = said[0].partition(". ")[0].rstrip(".")
-    outside = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*OWN_FOLDERS, "<"))
-    ]
-    where = (
-        f" at {Path(outside[-1].filename).name}:{outside[-1].lineno}, `{outside[-1].line}`" if outside else ""
-    )
+    reason = first_line(error, type(error).__name__).partition(". ")[0].rstrip(".")
+    at = raised_in(error)
+    where = f" at {Path(at.filename).name}:{at.lineno}, `{at.line}`" if at else ""
     return f"trials train one by one, they cannot be stacked: {reason}{where}"
 
 

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
 from tuning.engine import grouping
+from tuning.errors import first_line
 
 Function = Callable[..., Any]
 """Of (..., hidden state, inputs, targets) to any nesting of tensors, (trials, ...) each."""
@@ -83,8 +84,8 @@ class Compiled:
                 self.notes.append(f"compiled: the {self._name} of {len(tree_leaves(found)[0])} trials")
             except Exception as error:  # no compiler, an operation that it does not know, anything in between
                 cause = getattr(error, "inner_exception", error)  # torch's tells of the backend alone
-                said = str(cause).strip().splitlines()[:1] or [type(cause).__name__]
-                self.notes.append(f"the {self._name} is not compiled: {said[0]}")
+                said = first_line(cause, type(cause).__name__)
+                self.notes.append(f"the {self._name} is not compiled: {said}")
         return found
 
 

@@ -1,5 +1,6 @@
 """Times the real step at growing cohort sizes on the device at hand."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ SECONDS = 0.1
 """Time spent on each size, at least, beyond its first steps."""
 
 BUDGET_S = 2.0
-"""Time after which no larger size is begun; size 1, with which libraries are loaded, not counted."""
+"""Time after which no larger size is begun; size 1 is not counted."""
 
 GAIN = 1.1
 """A stack is worth doubling if it is this much faster than the one before."""
@@ -47,6 +48,7 @@ def measure(
     """
     end_s = math.inf
     found: list[Measured] = []
+    _load_libraries(spec, splits, device)
     for size in sizes:
         if size > 1 and (note := _too_large(found, size, memory_bytes)):
             return found, note
@@ -92,6 +94,15 @@ def _middle(dimension: Dimension) -> Any:
     return round(middle) if isinstance(dimension, Int) else middle
 
 
+def _load_libraries(spec: SweepSpec, splits: Splits, device: torch.device) -> None:
+    """Train on one batch: the first of a process takes what none of its cohorts takes."""
+    first = [TrialSpec(number=0, hyperparameters=typical(spec))]
+    rows = solo.batch_size(first[0], spec)
+    step, evaluate, _ = _alone(first, spec, splits, device)
+    step(itertools.islice(Batches(splits.train, rows, device, ordered=splits.ordered).in_order(), 1))
+    evaluate(itertools.islice(Batches(splits.validation, rows, device, ordered=splits.ordered).in_order(), 1))
+
+
 def _measure_one(spec: SweepSpec, splits: Splits, device: torch.device, size: int) -> Measured:
     trials = [TrialSpec(number=number, hyperparameters=typical(spec)) for number in range(size)]
     rows = solo.batch_size(trials[0], spec)
@@ -99,13 +110,20 @@ def _measure_one(spec: SweepSpec, splits: Splits, device: torch.device, size: in
     held_out = Batches(splits.validation, rows, device, ordered=splits.ordered)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    start_s = time.perf_counter()
     step, evaluate, kept_bytes = (_alone if size == 1 else _together)(trials, spec, splits, device)
-    step_s = _time(step, lambda: train.shuffled(spec.seed, 1), device)
-    evaluate_s = _time(evaluate, held_out.in_order, device)
+    built_s = time.perf_counter() - start_s
+    first_step_s, step_s = _time(step, lambda: train.shuffled(spec.seed, 1), device)
+    first_evaluate_s, evaluate_s = _time(evaluate, held_out.in_order, device)
     num_held_out = -(-held_out.rows // (1 if splits.ordered else rows))
     epoch_s = step_s * train.steps + evaluate_s * num_held_out
     used = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else kept_bytes
-    return Measured(size=size, trials_per_s=size / (epoch_s * (spec.epochs or 1)), memory_bytes=int(used))
+    return Measured(
+        size=size,
+        trials_per_s=size / (epoch_s * (spec.epochs or 1)),
+        memory_bytes=int(used),
+        startup_s=built_s + max(0.0, first_step_s - step_s) + max(0.0, first_evaluate_s - evaluate_s),
+    )
 
 
 Pass = Callable[[Iterator[Batch]], Any]
@@ -150,15 +168,14 @@ KEPT = 5
 """Copies of the parameters that training holds: themselves, the best, gradients, two of the optimizer."""
 
 
-def _time(run: Pass, batches: Callable[[], Iterator[Batch]], device: torch.device) -> float:
-    """Return the seconds that a batch takes: the least of several times, after a first one."""
+def _time(run: Pass, batches: Callable[[], Iterator[Batch]], device: torch.device) -> tuple[float, float]:
+    """Return the seconds that a batch takes: the first, and the least of several times after it."""
     batch = next(batches())
-    run(iter([batch]))
     taken: list[float] = []
-    while sum(taken) < SECONDS and len(taken) < 50:
+    while sum(taken[1:]) < SECONDS and len(taken) < 51:
         start_s = time.perf_counter()
         run(iter([batch]))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         taken.append(time.perf_counter() - start_s)
-    return min(taken)
+    return taken[0], min(taken[1:])

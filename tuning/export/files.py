@@ -15,7 +15,12 @@ from tuning.reuse import LoadedModel
 
 Format = Literal["state_dict", "pt2", "onnx"]
 
-SUFFIXES: dict[str, Format] = {".pt2": "pt2", ".onnx": "onnx"}
+SUFFIXES: dict[str, Format] = {
+    ".pt2": "pt2",
+    ".onnx": "onnx",
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ""), "state_dict"),
+}
+"""What the end of a file's name asks for, where --format does not."""
 
 CARD = "card.json"
 """The file inside a `.pt2` that tells what the model is; in ONNX its keys are the file's metadata."""
@@ -41,7 +46,7 @@ def export(
     """Write the model of the best (or that) trial of a sweep.
 
     Args:
-        format: left out, as the file's name ends: `.pt2`, `.onnx`, anything else a `state_dict`.
+        format: left out, as the file's name ends: `.pt2`, `.onnx`, `.pt` or the like (a `state_dict`).
 
     Raises:
         RequestError: when there is no such sweep or trial, or the file cannot be written.
@@ -82,13 +87,18 @@ def notes(loaded: LoadedModel) -> dict[str, str]:
 def _checked(to: Path, format: str | None) -> Format:
     """Return the format; refuse a file that names another one, or that no folder could hold."""
     named = SUFFIXES.get(to.suffix.lower())
-    if format is not None and named not in (None, format):
+    if format is None and named is None:
+        raise RequestError(
+            f"--to must end as what it is to hold, or --format say that: .pt2 or .onnx (the whole network), "
+            f".pt or .pth (its state_dict), but got {str(to)!r}."
+        )
+    if format not in (None, named) and named in ("pt2", "onnx"):
         raise RequestError(
             f"--format and the end of --to must name the same, but got {format} and {str(to)!r}; "
             f"leave --format out to write {named}."
         )
     storage.check_target(to)
-    return cast(Format, format or named or "state_dict")
+    return cast(Format, format or named)
 
 
 def _encoded(loaded: LoadedModel, format: Format, to: Path) -> tuple[bytes, list[str]]:

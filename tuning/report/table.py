@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tuning.errors import last_line
 from tuning.records import TrialRecord
 from tuning.report.view import View
 
@@ -45,7 +46,7 @@ def _row(view: View, trial: TrialRecord) -> list[Cell]:
         *(_cell(trial.hyperparameters.get(key)) for key in view.varied),
         round(sum(span.end_s - span.begin_s for span in trial.spans), 2) if trial.spans else None,
         _cell(trial.where),
-        _cell((trial.cause or "").strip().rpartition("\n")[2] or None),
+        _cell(last_line(trial.cause) or None),
     ]
 
 

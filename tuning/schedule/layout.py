@@ -25,8 +25,8 @@ class Layout:
 
     def seconds(self, trials: int) -> float | None:
         """Return how long so many trials train to their last epoch; None where nothing was measured."""
-        rate = self.sizing.trials_per_s * min(self.workers, trials)
-        return trials / rate if rate else None
+        chosen = self.sizing.chosen
+        return chosen.seconds(trials, self.workers) if chosen else None
 
 
 def lay_out(spec: SweepSpec, splits: Splits, kept: Sizing | None, say: Callable[[str], None]) -> Layout:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning.data import Splits
 from tuning.dispatch import Dispatcher
-from tuning.errors import SweepError
+from tuning.errors import SweepError, last_line
 from tuning.interrupt import held_back
 from tuning.schedule import datasets, survey
 from tuning.schedule.awaiting import Awaiting
@@ -180,8 +180,8 @@ def run(
         try:
             _tuner(work, searcher, dispatcher, scratch, Awaiting(spec.resources, phase)).fit()
         except (TuneError, RayError, ConnectionError) as error:
-            last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise SweepError(f"Ray could not go on: {last[0]}") from error
+            reason = last_line(error, type(error).__name__)
+            raise SweepError(f"Ray could not go on: {reason}") from error
     if searcher.failure is not None:
         raise SweepError(f"The sweep could not go on: {dispatcher.halted}") from searcher.failure
 

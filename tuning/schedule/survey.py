@@ -12,6 +12,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import storage
+from tuning.errors import last_line
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy")
 TIMEOUT_S = 60.0
@@ -81,8 +82,7 @@ def _found(node: Mapping[str, Any], task: Any) -> Found:
         told, sees = ray.get(task, timeout=0)
         return Found(host, cpus, gpus, told, sees)
     except RayError as error:  # among them: no answer in time
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        return Found(host, cpus, gpus, error=last[0])
+        return Found(host, cpus, gpus, error=last_line(error, type(error).__name__))
 
 
 def differing(here: Mapping[str, str], there: Mapping[str, str], host: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import paths
-from tuning.errors import SweepError, one_line
+from tuning.errors import SweepError, first_line, one_line
 from tuning.spec import SweepSpec
 from tuning.tracking.client import bound_waiting, connect, find_runs
 
@@ -51,7 +51,7 @@ def read(spec: SweepSpec, experiment: str, uri: str) -> Inventory | None:
     try:
         return _read(connect(uri), spec, experiment)
     except Exception as error:  # a server that is away, a file that is no database, ...
-        reason = one_line(str(error).splitlines()[0])[:300]
+        reason = one_line(first_line(error))[:300]
         raise SweepError(f"MLflow at {uri} cannot be read: {type(error).__name__}: {reason}") from error
 
 

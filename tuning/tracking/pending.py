@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tuning import paths, storage
-from tuning.errors import CheckpointError
+from tuning.errors import CheckpointError, last_line
 from tuning.records import State, TrialRecord, TrialSpec
 
 MAX_CAUSE = 500
@@ -89,7 +89,7 @@ def lacking(trial: TrialRecord, history: History, has: Collection[tuple[str, int
 
 def cause_tags(cause: str | None) -> dict[str, str]:
     """Return the tag that says why a trial failed: the last line, which of a traceback is the error."""
-    return {"tuning.cause": cause.strip().rpartition("\n")[2][:MAX_CAUSE]} if cause else {}
+    return {"tuning.cause": last_line(cause)[:MAX_CAUSE]} if cause else {}
 
 
 def place_tags(where: str, cohort: str, slot: int, width: int) -> dict[str, str]:

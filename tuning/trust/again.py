@@ -14,7 +14,7 @@ from tuning.confirmed import Run
 from tuning.data import Splits
 from tuning.engine import cohort, machine, probe, solo
 from tuning.engine.batches import Batches
-from tuning.errors import SweepError
+from tuning.errors import SweepError, last_line
 from tuning.processors import idle_cpus
 from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, TrialSpec
 from tuning.seeds import derive
@@ -79,7 +79,7 @@ def pace(spec: SweepSpec, known: Sizing, splits: Splits, device: torch.device, c
                 return Pace(1)
     fastest = _fastest(measured)
     size = 2 * fastest.size if _grows(measured, is_full) else fastest.size
-    return Pace(min(size, count), count / fastest.trials_per_s)
+    return Pace(min(size, count), fastest.seconds(count, workers=1))
 
 
 def _fastest(measured: Sequence[Measured]) -> Measured:
@@ -169,7 +169,7 @@ def _measured(
 
 def _failed(report: EpochReport) -> SweepError:
     trial, seed = divmod(report.trial, MOST_SEEDS)
-    cause = str(report.error).strip().splitlines()[-1]
+    cause = last_line(report.error)
     return SweepError(
         f"Trial {trial} with fresh seed {seed} failed in epoch {report.epoch}: {cause}; nothing is confirmed."
     )

@@ -20,7 +20,7 @@ from tuning.engine import checkpoint, machine
 from tuning.engine.replay import Stretch, stretches
 from tuning.engine.replay import replay as trained_again
 from tuning.engine.solo import Training
-from tuning.errors import CheckpointError, RequestError, SweepError
+from tuning.errors import CheckpointError, RequestError, SweepError, last_line
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, TrialSpec
 from tuning.references import load_data
@@ -88,7 +88,7 @@ def _whole(sweep: Sweep, number: int) -> TrialRecord:
             f"Trial {number} diverged before one epoch was finite: it has no checkpoint to compare with."
         )
     if trial.state is State.FAILED:
-        cause = (trial.cause or "no cause is known").strip().splitlines()[-1]
+        cause = last_line(trial.cause, "no cause is known")
         raise RequestError(f"Trial {number} failed ({cause}): it has no whole curve to compare with.")
     way = (
         "wait for its end" if sweep.is_running else f"`tuning resume {sweep.spec.name}` trains it to its end"

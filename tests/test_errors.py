@@ -1,0 +1,57 @@
+"""What a user is told of an error: where in their own code, and the line that says something."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from tuning.errors import first_line, last_line, raised_in
+
+
+def own(file: Path, text: str) -> ModuleType:
+    file.write_text(text)
+    spec = importlib.util.spec_from_file_location("a_users_own", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_line_is_the_users_own_although_a_library_raised(tmp_path: Path) -> None:
+    module = own(tmp_path / "net.py", "import torch\ndef run():\n    torch.nn.Linear(2, 1)(torch.zeros(3))\n")
+    with pytest.raises(RuntimeError) as caught:
+        module.run()
+    found = raised_in(caught.value)
+    assert found is not None and (Path(found.filename), found.lineno) == (tmp_path / "net.py", 3)
+
+
+def test_an_error_that_no_code_of_a_users_has_seen_has_no_line_of_theirs() -> None:
+    error = ValueError("never raised")
+    assert raised_in(error) is None
+    error.__traceback__ = _inside(torch.nn.Linear(2, 1))
+    assert raised_in(error) is None
+
+
+def _inside(layer: torch.nn.Module) -> object:
+    try:
+        layer(torch.zeros(3))
+    except RuntimeError as error:
+        assert error.__traceback__ is not None
+        return error.__traceback__.tb_next
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("Traceback ...\n  at x\nValueError: no\n", "Traceback ...", "ValueError: no"),
+        (ValueError(" one "), "one", "one"),
+        ("", "nothing", "nothing"),
+        (" \n ", "nothing", "nothing"),
+        (None, "nothing", "nothing"),
+    ],
+)
+def test_lines_that_say_something_are_found(text: object, first: str, last: str) -> None:
+    assert (first_line(text, "nothing"), last_line(text, "nothing")) == (first, last)
