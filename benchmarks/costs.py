@@ -28,9 +28,10 @@ from tuning.references import load_model
 from tuning.resolve import resolve
 from tuning.spec import SweepSpec
 from tuning.study import Study
+from tuning.tracking.messages import SPOOLED, Close, Job, News
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
-from tuning.tracking.writer import SPOOLED, Close, Job, News, Writer
+from tuning.tracking.writer import Writer
 
 TRIALS = 100_000
 BLOCK = 10_000

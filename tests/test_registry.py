@@ -28,9 +28,10 @@ from tuning.export.champion import champion_of
 from tuning.study import Study
 from tuning.tracking import client, registry, writer
 from tuning.tracking.champion import Champion, TensorSlot
+from tuning.tracking.messages import Close, Job, News
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
-from tuning.tracking.writer import Close, Job, News, Writer
+from tuning.tracking.writer import Writer
 
 SPEC = tuning.SweepSpec(
     model="net", name="demo", data="noisy_square", id="a" * 32, metric="val_loss", mode="min"

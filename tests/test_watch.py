@@ -54,7 +54,7 @@ class Driver:
             Place(trial=n, where=where, cohort=self.cohort, epoch=1, slot=n, width=2, span=span)
             for n in numbers
         ]
-        self.study.set_places(places)
+        self.study.places.keep(places)
 
     def report(self, epoch: int) -> None:
         for number in (0, 1):
@@ -248,7 +248,7 @@ def test_what_an_earlier_driver_has_left_is_nobodys_work_until_it_has_a_place_ag
 
 def test_a_cohort_whose_worker_died_is_nobodys_work_until_it_has_a_place_again(driver: Driver) -> None:
     driver.place()
-    driver.study.wait([0, 1])
+    driver.study.places.wait([0, 1])
     assert trained(driver) == []
     driver.place()
     assert trained(driver) == [[0, 1]]

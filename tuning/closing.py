@@ -20,8 +20,8 @@ from tuning.records import State, TrialRecord
 from tuning.run import Clock
 from tuning.study import Study
 from tuning.tracking.champion import Champion
+from tuning.tracking.messages import Answer
 from tuning.tracking.tracker import Tracker
-from tuning.tracking.writer import Answer
 
 logger = logging.getLogger(__name__)
 

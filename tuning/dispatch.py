@@ -68,8 +68,6 @@ class Dispatcher:
         """Trials that ended by themselves, in cohorts that may still run."""
         self._failures = Failures(spec.max_failures)
         self._num_ended = study.num_ended()
-        self._heard: dict[int, int] = {}
-        """Last epoch that the recorders were told of, by trial."""
 
     def resume(self, trials: Iterable[tuple[TrialSpec, list[dict[str, float]], str | None]]) -> None:
         """Take up unfinished trials, each with its metrics per epoch and its resume file.
@@ -83,8 +81,8 @@ class Dispatcher:
             for trial, history, file in trials:
                 for epoch, metrics in enumerate(history, start=1):
                     if self.study.has_value(trial.number, epoch):
-                        self._heard[trial.number] = epoch  # of these MLflow is told by whoever restores it
-                        continue
+                        self._telling.passes_over(trial.number, epoch)
+                        continue  # of these MLflow is told by whoever restores it
                     self._told(EpochReport(trial=trial.number, epoch=epoch, metrics=metrics))
                 member = Member(trial=trial, epoch=len(history), resume=file)
                 if member.epoch in self.stops:
@@ -186,11 +184,11 @@ class Dispatcher:
         else:
             del self.running[cohort_id]
             self.again.append(replace(cohort, members=left))
-            self.study.wait(member.trial.number for member in left)
+            self.study.places.wait(member.trial.number for member in left)
 
     def _epoch(self, members: Iterable[Member]) -> int:
         """Return the last epoch that any of these was heard of with."""
-        return max((self._heard.get(member.trial.number, 0) for member in members), default=0)
+        return max((self._telling.last_epoch(member.trial.number) for member in members), default=0)
 
     def out_of_memory(self, cohort_id: str) -> None:
         """A cohort was too large for its device: it runs again in halves, as do all that come."""
@@ -204,7 +202,7 @@ class Dispatcher:
         own = paths.resume_name(cohort.id)
         has_own = resume_files.exists(self.folder, own)
         left = [replace(m, resume=own) if has_own else m for m in self._left(cohort)]
-        self.study.wait(member.trial.number for member in left)
+        self.study.places.wait(member.trial.number for member in left)
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
                 new = Cohort(id=next(self._ids), members=tuple(half), until=cohort.until)
@@ -235,22 +233,8 @@ class Dispatcher:
             self._discard({file, *(member.resume for member in cohort.members)})
 
     def _told(self, report: EpochReport) -> None:
-        """Tell of an epoch, once each: the study, and the recorders.
-
-        What the study knows from an earlier driver, which may have died before MLflow heard of it, is
-        trained again where no resume state holds it, and told with the study's value.
-        """
-        if report.epoch <= self._heard.get(report.trial, 0):
-            return
-        self._heard[report.trial] = report.epoch
-        if report.state is State.RUNNING:
-            value = report.metrics[self.metric]
-            if self.study.report(report.trial, report.epoch, value):
-                self._stopper.told(report.trial, report.epoch, value)
-            else:
-                known = self.study.value(report.trial, report.epoch)
-                report = replace(report, metrics={**report.metrics, self.metric: known})
-        self._telling.epoch(report)
+        if self._telling.epoch(report):
+            self._stopper.told(report.trial, report.epoch, report.metrics[self.metric])
 
     def _at_rung(self, members: Sequence[Member]) -> None:
         """Decide upon members that have come to the same rung, those that were let go on before excepted."""

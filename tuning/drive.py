@@ -168,7 +168,7 @@ def _carry_on(
                 _schedule(planned, dispatcher, attempt, listener, interrupt, progress)
             if dispatcher.halted in (None, closing.INTERRUPTED):
                 listener.keep()
-                study.left()
+                study.places.leave_all()
                 study.facts.end_drive(time.time())
         faults.place("before-end")
         cluster.release()

@@ -40,7 +40,7 @@ class Listener:
                 self._said.add(note)
                 self._study.facts.add_note(note)
                 self._progress.say(note)
-        for place in self._study.set_places(message.places()):
+        for place in self._study.places.keep(message.places()):
             self._tracker.placed(place)
 
     def keep(self) -> None:

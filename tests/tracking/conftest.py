@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.jobs import SPEC
+from tuning.tracking.messages import Job
 from tuning.tracking.tracker import Tracker
-from tuning.tracking.writer import Job
 
 
 @pytest.fixture

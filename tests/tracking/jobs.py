@@ -8,9 +8,9 @@ from typing import Any
 import tuning
 from tests import sweeps
 from tuning.records import TrialSpec
+from tuning.tracking.messages import Close, Job, News
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
-from tuning.tracking.writer import Close, Job, News
 
 CLOSE = Close("FINISHED", None, None)
 

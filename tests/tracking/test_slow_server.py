@@ -16,10 +16,11 @@ from tests.late_server import late_server
 from tests.tracking.jobs import CLOSE, SPEC, began, news, runs, spooled
 from tuning.records import State, TrialRecord
 from tuning.tracking import writer
+from tuning.tracking.messages import Close, Job
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
 from tuning.tracking.tracker import Tracker
-from tuning.tracking.writer import Close, Job, Writer
+from tuning.tracking.writer import Writer
 
 
 @pytest.mark.parametrize("request_", ["runs/create", "runs/log-batch", "runs/update"])

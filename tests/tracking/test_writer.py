@@ -19,10 +19,11 @@ from tuning.records import State, TrialRecord
 from tuning.tracking import process as process_
 from tuning.tracking import tracker as tracking
 from tuning.tracking import writer
+from tuning.tracking.messages import SPOOLED, Close, Job
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
 from tuning.tracking.tracker import Tracker
-from tuning.tracking.writer import SPOOLED, Close, Job, Writer
+from tuning.tracking.writer import Writer
 
 
 def writer_processes() -> set[int]:
@@ -310,7 +311,7 @@ def test_a_writer_that_takes_long_is_waited_for_while_it_works(
     monkeypatch.setattr(process_, "STILL_S", 2.0)
     busy = """
 import pickle, sys, time
-from tuning.tracking.writer import Answer
+from tuning.tracking.messages import Answer
 end_s = time.monotonic() + 6
 while time.monotonic() < end_s: pass
 sys.stdout.buffer.write(pickle.dumps(Answer(failure="it took long")))

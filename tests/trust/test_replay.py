@@ -262,8 +262,8 @@ def test_a_cohort_that_runs_again_without_some_of_its_members_is_another_stack(u
     found = notation.load(unfinished / "demo" / "spec.yaml")
     opened = Study(found, unfinished / "demo" / "study.journal", write=True)
     for stacks, epoch in (([[0, 1, 2]], 1), ([[0, 1, 2]], 2), ([[1, 2]], 3), ([[1, 2]], 4), ([[1, 2]], 1)):
-        opened.set_places(place(stacks, trained(1, epoch)))
-    opened.set_places(place([], trained(1, 5), cohort="d"))
+        opened.places.keep(place(stacks, trained(1, epoch)))
+    opened.places.keep(place([], trained(1, 5), cohort="d"))
     record = opened.trials()[1]
     assert record.stacks == [[1, 1, 3], [3, 0, 2], [1, 0, 2], [5, 0, 1]]
     assert record.machines == [[1, "Abacus", 2]]

@@ -13,10 +13,10 @@ from tuning.records import TrialRecord
 from tuning.references import model_name
 from tuning.tracking import client, inventory, mending
 from tuning.tracking.inventory import Inventory, Points
+from tuning.tracking.messages import Close, Job
 from tuning.tracking.pending import History, Run
 from tuning.tracking.spool import Spool
 from tuning.tracking.stores import STATUS, params_of
-from tuning.tracking.writer import Close, Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tuning.references import model_name
 from tuning.study import Study
 from tuning.tracking import confirmed
 from tuning.tracking.champion import Champion
-from tuning.tracking.writer import Answer
+from tuning.tracking.messages import Answer
 
 PATIENCE_S = 120.0
 """How long the end of a sweep waits for its best model to be exported: tracing runs the user's code."""

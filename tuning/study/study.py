@@ -1,7 +1,7 @@
 """The one truth about which trials exist and how they ended, in this project's words."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,17 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuning.errors import SweepError
-from tuning.records import Place, State, TrialRecord, TrialSpec
+from tuning.records import State, TrialRecord, TrialSpec
 from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
 from tuning.study.earlier import Earlier, together
+from tuning.study.entries import Entries
 from tuning.study.facts import Facts
 from tuning.study.frozen import ENDED, best_value, record, used
 from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
-from tuning.study.spans import ATTRIBUTE, Spans
+from tuning.study.places import Places
 from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -33,7 +34,6 @@ class Study:
         self.search: Mapping[str, Dimension] = spec.search
         self.mode = spec.mode
         storage, self._backend = open_storage(journal, write=write)
-        self._storage = storage
         refuse_anothers(storage, spec, journal)
         self._proposals = Proposals(self.search, self.mode)
         if write:
@@ -57,14 +57,12 @@ class Study:
                     f"The study {journal} is empty; `tuning resume {spec.name}` begins it."
                 ) from None
         self.facts = Facts(self._study)
-        self._id = storage.get_study_id_from_name(str(spec.name))
+        self._entries = Entries(storage, str(spec.name))
+        self.places = Places(self._entries, self.batch)
         kept = self._study.user_attrs.get("from")
         self.earlier = None if kept is None else Earlier.from_json(kept)
         """What the search looks back on besides its own trials."""
         self._history = History(self.mode)
-        self._spans = Spans()
-        self._ids: dict[int, int] = {}
-        """Optuna's id by number, of trials that were asked for here."""
         self._epochs: dict[int, int] = {}
         """Last epoch of which there is a value, by number: they come one after the other."""
         trials = self._study.get_trials(deepcopy=False)
@@ -127,7 +125,7 @@ class Study:
             return TrialSpec(
                 number=number,
                 hyperparameters=self._suggest(
-                    optuna.trial.Trial(self._study, self._trial_id(number)), self._given(number)
+                    optuna.trial.Trial(self._study, self._entries.id(number)), self._given(number)
                 ),
             )
 
@@ -153,7 +151,7 @@ class Study:
         """Store a trial's metric of one epoch; return False if that epoch was there already."""
         if self.has_value(number, epoch):
             return False
-        self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, value)
+        self._entries.report(number, epoch, value)
         self._epochs[number] = epoch
         return True
 
@@ -162,30 +160,30 @@ class Study:
 
     def value(self, number: int, epoch: int) -> float:
         """Return a trial's metric of an epoch that was reported."""
-        return self._frozen(number).intermediate_values[epoch]
+        return self._entries.frozen(number).intermediate_values[epoch]
 
     def rung(self, number: int) -> int:
         """Return the last rung from which the trial was let go on, 0 if none."""
-        return int(self._frozen(number).user_attrs.get("rung", 0))
+        return int(self._entries.frozen(number).user_attrs.get("rung", 0))
 
     def set_rung(self, number: int, epoch: int) -> None:
         if self.rung(number) < epoch:
-            self._set(number, rung=epoch)
+            self._entries.set(number, rung=epoch)
 
     def tell(self, number: int, state: State, cause: str | None = None) -> None:
         """End a trial; a trial that has ended stays as it is."""
-        frozen = self._frozen(number)
+        frozen = self._entries.frozen(number)
         if frozen.state in ENDED:
             return
-        self._keep_spans(number, self._spans.left(number))
+        self.places.leave(number)
         if state is State.COMPLETED:
             self._study.tell(number, best_value(frozen.intermediate_values, self.mode))
         elif state is State.PRUNED:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._set(number, state=state.value, **({"cause": cause} if cause else {}))
+            self._entries.set(number, state=state.value, **({"cause": cause} if cause else {}))
             self._study.tell(number, state=TrialState.FAIL)
-        self._history.ended(self._frozen(number))
+        self._history.ended(self._entries.frozen(number))
 
     def values(self) -> dict[int, dict[int, float]]:
         """Return the metric per epoch of every trial that has reported."""
@@ -209,76 +207,20 @@ class Study:
     def num_ended(self) -> int:
         return len(self._study.get_trials(deepcopy=False, states=ENDED))
 
-    def set_places(self, places: Iterable[Place]) -> list[Place]:
-        """Keep where trials train, and in which slots of which stacks they have; return what was new."""
-        new = []
-        with self.batch():
-            for place in places:
-                frozen = self._frozen(place.trial)
-                before = frozen.user_attrs
-                if frozen.state in ENDED:  # Tune tells the last message twice
-                    continue
-                if before.get("waits"):
-                    self._set(place.trial, waits=False)
-                spans = self._spans.seen(place.trial, place.span, before.get(ATTRIBUTE, []))
-                self._keep_spans(place.trial, spans)
-                if _is_known(place, before):
-                    continue
-                stacks = [*before.get("stacks", []), [place.epoch, place.slot, place.width]]
-                moved = {} if before.get("where") == place.where else {"where": place.where}
-                self._set(place.trial, **moved, cohort=place.cohort, stacks=stacks)
-                machines = before.get("machines", [])
-                if not machines or machines[-1][1:] != [place.machine, place.threads]:
-                    machine = [place.epoch, place.machine, place.threads]
-                    self._set(place.trial, machines=[*machines, machine])
-                new.append(place)
-        return new
-
-    def wait(self, numbers: Iterable[int]) -> None:
-        """Keep that trials have lost their worker: nobody trains them until they have a place again."""
-        with self.batch():
-            for number in numbers:
-                self._keep_spans(number, self._spans.left(number))
-                self._set(number, waits=True)
-
-    def left(self) -> None:
-        """Keep until when the trials have trained that are unfinished: nobody trains them any more."""
-        with self.batch():
-            for number in self._spans.numbers():
-                self._keep_spans(number, self._spans.left(number))
-
-    def _keep_spans(self, number: int, spans: list[list[Any]] | None) -> None:
-        if spans is not None:
-            self._set(number, **{ATTRIBUTE: spans})
-
     def _look_back(self, number: int) -> None:
         """Seed suggestions by the number of their first trial: a resume does not repeat earlier ones."""
         seed = derive(self.spec.seed, "tpe", number) % 2**32
         seen = [one for one in self._history.window() if one != number]
 
         def look() -> list[FrozenTrial]:
-            own = [self._frozen(one) for one in seen]
+            own = [self._entries.frozen(one) for one in seen]
             return own if self.earlier is None else together(self.earlier, self.search, own, self.mode)
 
         self._proposals.look_back(look, seed)
 
-    def _set(self, number: int, **attributes: Any) -> None:
-        """Set user attributes, past Optuna's `Trial`, whose making takes longer than the setting."""
-        for key, value in attributes.items():
-            self._storage.set_trial_user_attr(self._trial_id(number), key, value)
-
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(number))
-
-    def _trial_id(self, number: int) -> int:
-        if number not in self._ids:
-            found = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-            self._ids[number] = found
-        return self._ids[number]
-
     def _given(self, number: int) -> Mapping[str, Any]:
         """Return what is fixed for a trial, by the spec or by its entry under `try`."""
-        return {**self.spec.fixed, **self._frozen(number).user_attrs.get("fixed", {})}
+        return {**self.spec.fixed, **self._entries.frozen(number).user_attrs.get("fixed", {})}
 
     def _suggest(self, trial: optuna.trial.Trial, given: Mapping[str, Any]) -> dict[str, Any]:
         """Suggest every dimension that the trial's optimizer has; the optimizer comes first."""
@@ -287,11 +229,3 @@ class Study:
             if key not in given and applies(key, found.get("optimizer", "sgd")):
                 found[key] = suggest(trial, key, self.search[key])
         return used(found)
-
-
-def _is_known(place: Place, attributes: Mapping[str, Any]) -> bool:
-    """Whether a trial goes on where it trained last: after a death its cohort may be a smaller one."""
-    if (attributes.get("where"), attributes.get("cohort")) != (place.where, place.cohort):
-        return False
-    epoch, slot, width = attributes["stacks"][-1]
-    return [slot, width] == [place.slot, place.width] and bool(epoch <= place.epoch)

@@ -8,7 +8,7 @@ from tuning.records import TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking import client, known, registry
 from tuning.tracking.champion import Champion
-from tuning.tracking.writer import Answer
+from tuning.tracking.messages import Answer
 
 
 def tell(

@@ -8,9 +8,10 @@ from tuning.tracking import known
 from tuning.tracking.client import connect
 from tuning.tracking.inventory import Inventory, number_of
 from tuning.tracking.known import Known
+from tuning.tracking.messages import Close, Job, News
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
-from tuning.tracking.writer import Close, Job, News, Writer
+from tuning.tracking.writer import Writer
 
 
 def revive(held: Inventory) -> bool:

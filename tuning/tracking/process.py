@@ -11,24 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tuning.tracking import writer
+from tuning.tracking import messages
 
 STILL_S = 90.0
 """How long the process may use no processor while the driver waits for it: then it hangs, as on a database
-that fell silent. One that tries a server that is away uses some, and gives up itself (`writer.GIVE_UP_S`)."""
+that fell silent. One that tries a server that is away uses some, and gives up itself
+(`writer.GIVE_UP_S`)."""
 
 
-def tell(process: "subprocess.Popen[bytes]", word: "writer.Job | writer.News") -> None:
+def tell(process: "subprocess.Popen[bytes]", word: "messages.Job | messages.News") -> None:
     assert process.stdin is not None
     with _ended_if_still(process):
         pickle.dump(word, process.stdin)
         process.stdin.flush()
 
 
-def answer(process: "subprocess.Popen[bytes]") -> writer.Answer:
+def answer(process: "subprocess.Popen[bytes]") -> messages.Answer:
     assert process.stdout is not None
     with _ended_if_still(process):
-        found: writer.Answer = pickle.load(process.stdout)
+        found: messages.Answer = pickle.load(process.stdout)
         return found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tuning.confirmed import Confirmation
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
-from tuning.tracking import process, writer
+from tuning.tracking import messages, process
 from tuning.tracking.champion import Champion
 from tuning.tracking.pending import History, Run, cause_tags, place_tags
 from tuning.tracking.spool import Spool
@@ -39,15 +39,15 @@ class Tracker:
     """A `telling.Recorder` that has MLflow written; `start` it, and `close` it at the end."""
 
     def __init__(self, spec: SweepSpec, experiment: str, uri: str, home: Path, folder: str) -> None:
-        self._job = writer.Job(spec, experiment, uri, home, folder, began_ms=int(time.time() * 1000))
-        self._queue: queue.SimpleQueue[tuple[int, Run] | writer.Close] = queue.SimpleQueue()
+        self._job = messages.Job(spec, experiment, uri, home, folder, began_ms=int(time.time() * 1000))
+        self._queue: queue.SimpleQueue[tuple[int, Run] | messages.Close] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
         self._failure: str | None = None
         self._news: dict[int, Run] = {}
         """What has come and is not in the spool yet, merged per trial."""
         self._unkept: str | None = None
         """Why the spool has not taken it."""
-        self._answer = writer.Answer()
+        self._answer = messages.Answer()
         self._spool = Spool(self._job.spool)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_hurried = False
@@ -103,7 +103,7 @@ class Tracker:
         report: Path | None = None,
         champion: Champion | None = None,
         confirmation: Confirmation | None = None,
-    ) -> writer.Answer:
+    ) -> messages.Answer:
         """Have written what is left, then the parent run ended with `status`, then the best model registered.
 
         Args:
@@ -115,7 +115,7 @@ class Tracker:
         """
         if self._thread.ident is None:
             self.start()
-        self._queue.put(writer.Close(status, best, metrics, report, champion, confirmation))
+        self._queue.put(messages.Close(status, best, metrics, report, champion, confirmation))
         self._thread.join()
         if self._failure is None or self._is_hurried:
             return replace(self._answer, failure=None)
@@ -137,12 +137,12 @@ class Tracker:
             logger.exception("what is to be written to MLflow cannot be handed on")
             self._failure = f"{type(error).__name__}: {error}"
 
-    def _have_written(self) -> writer.Close | None:
+    def _have_written(self) -> messages.Close | None:
         """Have a process write what is in the spool; return the `Close`, None if it was given up before.
 
         A process that dies is followed by another one, which finds in the spool what was not written.
         """
-        close: writer.Close | None = None
+        close: messages.Close | None = None
         deaths = 0
         while deaths < MAX_DEATHS and not self._is_hurried:
             start_s = time.monotonic()
@@ -152,7 +152,7 @@ class Tracker:
                 while close is None:
                     close = self._gather()
                     if close is None:
-                        process.tell(running, writer.SPOOLED)
+                        process.tell(running, messages.SPOOLED)
                 if self._unkept is None:  # else its runs would end without it
                     process.tell(running, close)
                     self._answer = process.answer(running)
@@ -170,7 +170,7 @@ class Tracker:
         self._failure = f"the process that writes it has died {deaths} times"
         return close
 
-    def _gather(self) -> writer.Close | None:
+    def _gather(self) -> messages.Close | None:
         """Wait a while, then put all that came into the spool; return the `Close` if that came."""
         close = None
         end_s = time.monotonic() + SEND_INTERVAL_S
@@ -179,7 +179,7 @@ class Tracker:
                 item = self._queue.get(timeout=left_s)
             except queue.Empty:
                 break
-            if isinstance(item, writer.Close):
+            if isinstance(item, messages.Close):
                 close = item
             else:
                 number, news = item

@@ -15,20 +15,16 @@ import queue
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from tuning import paths
-from tuning.confirmed import Confirmation
-from tuning.records import State, TrialRecord
-from tuning.spec import SweepSpec
+from tuning.records import State
 from tuning.tracking import known, registry
 from tuning.tracking.champion import Champion
 from tuning.tracking.client import connect, put_file
 from tuning.tracking.known import Known
-from tuning.tracking.pending import History, Run, ended_history, lacking
-from tuning.tracking.registry import Registered
+from tuning.tracking.messages import Answer, Close, Job, News
+from tuning.tracking.pending import Run, ended_history, lacking
 from tuning.tracking.spool import Spool
 from tuning.tracking.stores import Store, store_of
 
@@ -38,60 +34,6 @@ GIVE_UP_S = 60.0
 """How long the end of a sweep waits for a tracking server that is away."""
 
 RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be written where."""
-
-    spec: SweepSpec
-    experiment: str
-    uri: str
-    home: Path
-    folder: str
-    """Where the checkpoints lie."""
-    earlier: dict[int, tuple[TrialRecord, History]] = field(default_factory=dict)
-    """Trials of earlier drivers."""
-    again: bool = False
-    """Whether also those of them are written anew whose run has ended: a repair."""
-    began_ms: int | None = None
-    """When the sweep began, if it begins now."""
-
-    @property
-    def spool(self) -> Path:
-        return paths.SweepPaths(self.home, str(self.spec.name)).spool
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The sweep ends: how, with which best trial, with which metrics of its own beside that one's value."""
-
-    status: str
-    best: TrialRecord | None
-    metrics: dict[str, float] | None
-    report: Path | None = None
-    """The sweep's report, if one was made: it becomes an artifact of its run."""
-    champion: Champion | None = None
-    """What is to be registered as the sweep's best model, once all else is written."""
-    confirmation: Confirmation | None = None
-    """By which the best trial is the best, if it is by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the driver hears in the end."""
-
-    failure: str | None = None
-    """Why MLflow could not be written."""
-    registered: Registered | None = None
-    unregistered: str | None = None
-    """Why the best model could not be registered."""
-
-
-SPOOLED: Literal["spooled"] = "spooled"
-"""There is news in the spool."""
-
-News = Literal["spooled"] | Close
 
 
 class Writer:
@@ -270,7 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name: what the driver pickles is of `tuning.tracking.writer`, not of `__main__`.
-    from tuning.tracking.writer import main as run
-
-    run()
+    main()
