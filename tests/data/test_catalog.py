@@ -5,7 +5,6 @@ import math
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -262,16 +261,3 @@ def test_the_package_imports_nothing_heavy(digits_folder: Path) -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=100
     )
     assert other.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(("name", "limit_s"), [("mnist5k", 0.3), ("parabola", 0.02), ("sine", 0.02)])
-def test_loading_is_fast(name: str, limit_s: float, digits_folder: Path) -> None:
-    load(name, seed=0, folder=digits_folder)
-
-    def elapsed_s() -> float:
-        start_s = time.perf_counter()
-        load(name, seed=0, folder=digits_folder)
-        return time.perf_counter() - start_s
-
-    # The best of some: the others measure who else uses this machine.
-    assert min(elapsed_s() for _ in range(7)) < limit_s
