@@ -71,7 +71,7 @@ def test_the_rest_is_estimated_from_when_workers_were_up_once_an_eighth_has_ende
     screen = io.StringIO()
     with Progress(replace(SPEC, trials=80), screen, []) as progress:
         play(progress)
-        assert re.fullmatch(r"- \d s", progress._pace())
+        assert re.fullmatch(r"- \d s so far", progress._pace())
         for number in range(2, 10):
             progress.end(number, State.PRUNED, None)
         assert progress._pace() == "- 20 trials/min, about 3:30 left"
@@ -90,7 +90,7 @@ def test_interrupted_trials_have_not_ended() -> None:
     with Progress(SPEC, screen, []) as progress:
         play(progress)
         progress.end(2, State.INTERRUPTED, None)
-    assert "mine: 2/4 trials ended (1 completed, 1 failed) 1 interrupted" in screen.getvalue()
+    assert "mine: 2/4 trials ended (1 completed, 1 failed), 1 interrupted" in screen.getvalue()
 
 
 def test_earlier_trials_are_counted_when_a_sweep_goes_on() -> None:

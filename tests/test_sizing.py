@@ -73,7 +73,7 @@ def test_the_reason_names_the_gain_and_what_limits_it() -> None:
     )
     assert choose(rates(4, 3), 10_000, 2) == (1, "more at once are not faster here")
     assert choose(rates(4, 3), 24, 2)[1] == (
-        "more at once are not faster here: 2 were tried; of more trials larger cohorts are"
+        "more at once are not faster here (up to 2 were tried; of more trials, larger cohorts)"
     )
     assert choose(rates(4), 10_000, 2, "trials train one by one, ...") == (1, "trials train one by one, ...")
 
@@ -83,7 +83,8 @@ def test_what_is_asked_for_is_not_measured() -> None:
     assert asked is not None and (asked.size, asked.why) == (16, "as asked")
     few = without_measuring("auto", 8, 2)
     assert few is not None and few.size == 1
-    assert few.describe() == "each trial trains alone: 8 trials are fewer than 16: 8 for each of 2 workers"
+    why = "cohorts begin with 16 trials, 8 for each of 2 workers; here are 8"
+    assert few.describe() == f"each trial trains alone: {why}"
     assert without_measuring("auto", 1000, 2) is None
 
 

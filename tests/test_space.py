@@ -124,6 +124,9 @@ def test_whole_ends_make_a_whole_range_unless_the_hyperparameter_is_real(
 
 def test_bare_list_is_a_choice() -> None:
     assert parse_dimension("key", [1, 2, "x"], real=False) == Choice((1, 2, "x"))
+    assert parse_dimension("key", ("a", "b"), real=False) == Choice(("a", "b"))
+    with pytest.raises(RequestError, match=r"a pair of numbers may mean .* tuning.Float\(0.001, 0.1\)"):
+        parse_dimension("lr", (1e-3, 0.1), real=True)
 
 
 def test_dimension_in_python_is_taken_as_it_is() -> None:

@@ -35,14 +35,14 @@ class Cost:
 
     def describe(self) -> str:
         saved = [
-            f"{words} saved {_hours(value)}"
+            f"{words} saved {amount(value)}"
             for words, value in (
                 ("early stopping", self.saved_by_early_stopping),
                 ("cohorts", self.saved_by_cohorts),
             )
             if value
         ]
-        return "; ".join([f"{_hours(self.used)} {self.unit.upper()}-hours", *saved])
+        return "; ".join([f"{amount(self.used)} {self.unit.upper()}-hours", *saved])
 
 
 def cost(
@@ -70,5 +70,6 @@ def cost(
     )
 
 
-def _hours(value: float) -> str:
+def amount(value: float) -> str:
+    """Return hours, or seconds, in two digits at least."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"

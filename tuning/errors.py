@@ -30,9 +30,12 @@ class CheckpointError(RuntimeError):
 
 
 def traced(error: BaseException) -> str:
-    """Return an error's traceback, the last line of which says what it is, also of one of many lines."""
+    """Return an error's traceback; its last line says what it is, and where in the user's code it came."""
     text = "".join(traceback.format_exception(error)).rstrip()
     headline = first_line("".join(traceback.format_exception_only(error)), type(error).__name__)
+    at = raised_in(error)
+    if at is not None:
+        headline += f" (at {Path(at.filename).name}:{at.lineno})"
     return text if text.splitlines()[-1] == headline else f"{text}\n\n{headline}"
 
 

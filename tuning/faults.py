@@ -2,7 +2,8 @@
 
 `TUNING_FAULT=NAME@COUNT:FOLDER` arms one of them: the first process that comes to it for the COUNTth time
 leaves its number in FOLDER/NAME and waits until there is a FOLDER/go. `TUNING_FAULT_DELAY=NAME:SECONDS`
-makes every process wait so long whenever it comes to a place: what is too short to be hit is stretched.
+makes every process wait so long whenever it comes to a place, until one has come to the armed one: what is
+too short to be hit is stretched.
 Unarmed, a place costs two comparisons.
 """
 
@@ -44,7 +45,13 @@ def place(name: str) -> None:
     if name == _NAME:
         _stop()
     if name == _SLOW:
-        time.sleep(float(_SECONDS))
+        _wait_for(_FOLDER / _NAME, float(_SECONDS))
+
+
+def _wait_for(file: Path, seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while not file.exists() and time.monotonic() < end_s:
+        time.sleep(0.01)
 
 
 def _stop() -> None:
@@ -57,6 +64,4 @@ def _stop() -> None:
             file.write(str(os.getpid()))
     except FileExistsError:  # another process was here before
         return
-    end_s = time.monotonic() + PATIENCE_S
-    while not (_FOLDER / "go").exists() and time.monotonic() < end_s:
-        time.sleep(0.01)
+    _wait_for(_FOLDER / "go", PATIENCE_S)

@@ -1,7 +1,9 @@
 """Whether model and data fit: each model that may be asked for is built and run once, before any trial."""
 
-import traceback
-from collections.abc import Iterator, Sequence
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,13 +27,24 @@ TARGETS = {
 """What is meant, where a model returns something of another shape."""
 
 
-def try_model(spec: SweepSpec, splits: Splits) -> int:
-    """Build the model at every choice it is given and run it once; return the parameters of the largest.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What is known of models that were built and run."""
+
+    num_parameters: int
+    """Of the largest."""
+    fingerprint: str
+    """Of the names and shapes of all that they hold."""
+
+
+def try_model(spec: SweepSpec, splits: Splits) -> Fitted:
+    """Build the model at every choice it is given and run it once.
 
     Raises:
         RequestError: when it cannot be built, is no model, or cannot take the data's shape.
     """
     inputs, _ = batches.head(splits, PROBE_ROWS)
+    held = hashlib.sha256()
     built: list[tuple[int, dict[str, Any]]] = []
     for hyperparameters in _probes(spec):
         chosen = ", ".join(f"{key}={value}" for key, value in hyperparameters.items())
@@ -49,7 +62,9 @@ def try_model(spec: SweepSpec, splits: Splits) -> int:
             ) from error
         _check_outputs(what, outputs, splits, spec)
         built.append((_num_parameters(model), hyperparameters))
-    return max([count for count, _ in built] + _largest(spec, splits, built))
+        held.update(repr([(name, tuple(of.shape)) for name, of in model.state_dict().items()]).encode())
+    largest = max([count for count, _ in built] + _largest(spec, splits, built))
+    return Fitted(num_parameters=largest, fingerprint=held.hexdigest())
 
 
 def _num_parameters(model: nn.Module) -> int:
@@ -75,9 +90,9 @@ def _largest(spec: SweepSpec, splits: Splits, built: Sequence[tuple[int, dict[st
 
 
 def _at(error: Exception) -> str:
-    """Return the line of a user's file in which an error was raised, or of a library's if of no user's."""
-    last = raised_in(error) or traceback.extract_tb(error.__traceback__)[-1]
-    return f" (at {last.filename}:{last.lineno})"
+    """Return the line of the user's own code on the way to an error, if it has seen one."""
+    last = raised_in(error)
+    return f" (at {last.filename}:{last.lineno})" if last else ""
 
 
 def late(what: str, spec: SweepSpec) -> RequestError:
@@ -90,6 +105,12 @@ def late(what: str, spec: SweepSpec) -> RequestError:
 
 def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
     arguments = solo.model_arguments(TrialSpec(number=0, hyperparameters=hyperparameters), spec, splits)
+    if lacking := _lacking(references.load_model(spec.model).build, arguments):
+        raise RequestError(
+            f"Model {spec.model!r} must be given all that it takes without a default, but {lacking[0]!r} has "
+            f"no value: --set {lacking[0]}=VALUE fixes it, --search {lacking[0]}=A,B,C searches it "
+            "(in a file or Python: `fixed`, `search`)."
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             model = references.load_model(spec.model).build(**arguments)
@@ -100,6 +121,17 @@ def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str
             f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."
         )
     return model
+
+
+def _lacking(build: Callable[..., Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Return the parameters without a default that are not among these arguments."""
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):  # a builtin has none: calling it will tell
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [one.name for one in parameters if one.kind in kinds and one.default is one.empty]
+    return [name for name in needed if name not in arguments]
 
 
 def _probes(spec: SweepSpec) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,10 @@ from tuning import notation, paths, sizing
 from tuning.claim import claim_id, claimant
 from tuning.confirmed import Confirmation, best_of
 from tuning.cost import Cost, cost
-from tuning.errors import RequestError, SweepError
+from tuning.errors import RequestError, SweepError, last_line
 from tuning.naming import unknown
 from tuning.paths import SweepPaths
-from tuning.records import Fleet, TrialRecord
+from tuning.records import Fleet, State, TrialRecord
 from tuning.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ class Sweep:
     def lacks(self, what: str) -> SweepError:
         """Return that the sweep has none of what is asked for, and how it may come to it."""
         ended = sum(trial.state.has_ended for trial in self.trials)
+        failed = [trial for trial in self.trials if trial.state is State.FAILED]
+        if failed and len(failed) == ended:
+            return SweepError(
+                f"The sweep {self.spec.name!r} has no {what}: all {ended} that have ended have failed, the "
+                f"last with {last_line(failed[-1].cause, 'no known cause')}. Once that is mended, go on with "
+                f"`tuning resume {self.spec.name} --trials {2 * max(ended, self.spec.trials)}`."
+            )
         more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
         return SweepError(
             f"The sweep {self.spec.name!r} has no {what} ({ended} of {self.spec.trials} have ended); "

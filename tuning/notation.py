@@ -174,10 +174,21 @@ def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
         one, other = before.get(key), after.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             parts = [part for part in dict.fromkeys((*one, *other)) if one.get(part) != other.get(part)]
-            found += [f"{key}.{part}: {one.get(part)} -> {other.get(part)}" for part in parts]
+            found += [f"{key}.{part}: {_said(one.get(part))} -> {_said(other.get(part))}" for part in parts]
         elif one != other:
-            found.append(f"{key}: {one} -> {other}")
+            found.append(f"{key}: {_said(one)} -> {_said(other)}")
     return found
+
+
+def _said(value: object) -> str:
+    """Return a value of a spec as the command line has it."""
+    if isinstance(value, dict) and {"low", "high"} <= set(value):
+        return f"{value['low']}:{value['high']}" + (":log" if value.get("log") else "")
+    if isinstance(value, dict) and "choices" in value:
+        return ",".join(map(str, value["choices"]))
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_said(one)}" for key, one in value.items())
+    return "none" if value is None else str(value)
 
 
 def continued(old: SweepSpec, new: SweepSpec) -> SweepSpec:

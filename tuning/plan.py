@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tuning import ledger, notation, paths, places, references, resolve, storage
 from tuning.data import CATALOG as DATA
-from tuning.data import Splits
+from tuning.data import Splits, not_finite
 from tuning.errors import RequestError
-from tuning.fitting import late, try_model
+from tuning.fitting import Fitted, late, try_model
 from tuning.interrupt import within
 from tuning.naming import unknown
 from tuning.references import ModelReference, is_callable_reference
@@ -26,8 +26,10 @@ class Plan:
     paths: paths.SweepPaths
     model: ModelReference
     splits: Splits
-    num_parameters: int
-    """Of the largest model that may be built."""
+    fitted: Fitted
+    """What the models are that may be built."""
+    doubt: str | None = None
+    """What the user should know of the data."""
     earlier: Earlier | None = None
     """What a new sweep takes over from another one."""
 
@@ -51,14 +53,15 @@ def prepare(spec: SweepSpec) -> Plan:
     complete = as_it_was(resolve.resolve(early, model, splits.task), where)
     found = None if where.spec.exists() else look_at_earlier(complete, where)
     _check_ranks(complete, splits)
-    parameters = try_model(complete, splits)
+    fitted = try_model(complete, splits)
     _check_alike(data, splits, spec)
     return Plan(
         spec=complete,
         paths=where,
         model=model,
         splits=splits,
-        num_parameters=parameters,
+        fitted=fitted,
+        doubt=f"Data {data!r}: {strange}" if (strange := not_finite(splits)) else None,
         earlier=found,
     )
 

@@ -25,19 +25,20 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
     facts: dict[str, Any] = {
         "spec": notation.to_plain_spec(planned.spec),
         "folder": str(planned.paths.folder),
-        "parameters": planned.num_parameters,
+        "parameters": planned.fitted.num_parameters,
         "training_rows": len(planned.splits.train),  # type: ignore[arg-type]
         "nodes": [asdict(node) for node in found.nodes],
         "workers": found.workers,
         "resources": asdict(found.resources),
         "train_s": found.seconds(planned.spec.trials),
-        "disk_bytes": COPIES * BYTES * planned.num_parameters * planned.spec.trials,
+        "disk_bytes": COPIES * BYTES * planned.fitted.num_parameters * planned.spec.trials,
         "cohort": found.sizing.size,
         "sizing": asdict(found.sizing),
+        "doubt": planned.doubt,
         "from": planned.earlier.note if planned.earlier else None,
     }
     lines = [notation.dump(planned.spec).rstrip(), "", f"folder      {facts['folder']}"]
-    lines += [f"model       {planned.num_parameters:,} parameters{_largest(planned.spec)}"]
+    lines += [f"model       {planned.fitted.num_parameters:,} parameters{_largest(planned.spec)}"]
     lines += [f"data        {facts['training_rows']:,} training rows"]
     size = found.resources
     lines += [f"nodes       {_nodes(found.nodes)}"]
@@ -45,6 +46,8 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
     lines += [f"time        {_time(facts['train_s'])}"]
     lines += [f"disk        {facts['disk_bytes'] / 1e6:,.3g} MB of checkpoints, half of them in MLflow"]
     lines += [f"cohort      {found.sizing.describe()}"]
+    if planned.doubt:
+        lines.append(f"warning     {planned.doubt}")
     if planned.earlier:
         lines.append(f"history     {planned.earlier.note}")
     for one in found.sizing.measured:

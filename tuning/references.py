@@ -95,7 +95,7 @@ def _import_file(path: Path) -> ModuleType:
                 f"There is no file {path} any more: it was a Ray job's; to go on with the sweep submit the "
                 "job again."
             )
-        raise RequestError(f"There is no file {path}; `file.py:callable` must name one.")
+        raise RequestError(f"There is no file {path}; `file.py:callable` must name one: put it (back) there.")
     name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

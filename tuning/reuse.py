@@ -13,10 +13,13 @@ from tuning import data, ledger, paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, solo
 from tuning.engine.batches import Batches
-from tuning.errors import CheckpointError, RequestError
+from tuning.errors import CheckpointError, RequestError, one_line
 from tuning.records import State, TrialRecord
 from tuning.references import load_callable, load_data
 from tuning.spec import SweepSpec
+
+MAX_REASON = 200
+"""Characters of why a checkpoint does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,4 +173,9 @@ def _loaded(content: dict[str, Any], build: Callable[..., nn.Module], path: str)
         )
     except Exception as error:  # a user's model, and what stands in a file, may raise anything
         name = getattr(build, "__name__", content["model"])
-        raise CheckpointError(f"{path} does not fit {name}: {type(error).__name__}: {error}") from error
+        said = one_line(error)
+        short = said if len(said) <= MAX_REASON else f"{said[:MAX_REASON]} ..."
+        raise CheckpointError(
+            f"{path} does not fit {name}: {type(error).__name__}: {short} Has the code changed? Put it back "
+            "as it was when this was trained."
+        ) from error

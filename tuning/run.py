@@ -58,6 +58,11 @@ def sweep(spec: SweepSpec) -> SweepResult:
         SweepError: when its best model or MLflow could not be written at the end; all else is kept.
         KeyboardInterrupt: on Ctrl-C or `tuning cancel`, after running epochs have ended and were saved.
     """
+    if not isinstance(spec, SweepSpec):
+        raise RequestError(
+            f"tuning.sweep must get a SweepSpec, but got {spec!r}; write "
+            f"tuning.sweep(tuning.SweepSpec(model={spec if isinstance(spec, str) else 'cnn'!r}))."
+        )
     if sys.stderr.isatty():
         print(CHECKING, file=sys.stderr, flush=True)
     (result,) = sweep_all([spec])
@@ -135,7 +140,12 @@ def fault(result: SweepResult) -> SweepError | None:
         )
     if not has_completed(result.trials):
         diverged = result.states.get("diverged") == len(result.trials)
-        hint = " All diverged: search lower learning rates (--search lr=LOW:HIGH:log)." if diverged else ""
+        hint = (
+            " All diverged: search lower learning rates (--search lr=LOW:HIGH:log), unless it is the data "
+            "that holds NaN or infinity."
+            if diverged
+            else ""
+        )
         if result.states.get("failed"):
             hint = " Why each failed stands in MLflow: cause.txt of its run (`tuning ui`)."
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")

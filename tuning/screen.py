@@ -204,9 +204,9 @@ class Progress:
         left = self._counts[State.INTERRUPTED]
         parts = [f"{self._spec.name}: {self._num_ended()}/{self._spec.trials} trials ended"]
         parts += [f"({counts})"] if counts else []
-        parts += [f"{len(self._running)} {self._verb()}"] if self._running else []
-        parts += [f"{left} interrupted"] if left else []
-        return " ".join([*parts, self._pace()])
+        counted = [f"{len(self._running)} {self._verb()}"] if self._running else []
+        counted += [f"{left} interrupted"] if left else []
+        return " ".join([", ".join([" ".join(parts), *counted]), self._pace()])
 
     def _verb(self) -> str:
         return "running" if self._since_s is not None else "starting"
@@ -216,7 +216,7 @@ class Progress:
             return f"- {self._phase}"
         enough = max(2, self._spec.trials // ENOUGH)  # those that are stopped early end first
         if self._ended_here < enough or self._since_s is None or self._notice:
-            return f"- {time.monotonic() - self._start_s:.0f} s"
+            return f"- {time.monotonic() - self._start_s:.0f} s so far"
         per_s = self._ended_here / max(time.monotonic() - self._since_s, 1e-3)
         left = self._spec.trials - self._num_ended()
         pace = f"- {60 * per_s:.3g} trials/min"

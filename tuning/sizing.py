@@ -140,7 +140,8 @@ def without_measuring(
     if len(asked) > 1:
         return None
     each = (
-        f"{trials} trials are fewer than {2 * ROUNDS * workers}: {2 * ROUNDS} for each of {workers} workers"
+        f"cohorts begin with {2 * ROUNDS * workers} trials, {2 * ROUNDS} for each of {workers} workers; "
+        f"here are {trials}"
     )
     return Sizing(size=1, why=each, device="", asked=asked)
 
@@ -171,7 +172,9 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
     enough = next(one for one in measured if one.trials_per_s >= ENOUGH * fastest)
     if enough.size == 1:
         is_limited = 2 * measured[-1].size > most_useful(trials, workers)
-        more = f": {measured[-1].size} were tried; of more trials larger cohorts are" if is_limited else ""
+        more = (
+            f" (up to {measured[-1].size} were tried; of more trials, larger cohorts)" if is_limited else ""
+        )
         return 1, note or f"more at once are not faster here{more}"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):

@@ -72,6 +72,12 @@ def parse_dimension(key: str, value: Any, *, real: bool) -> Dimension:
     if isinstance(value, Float | Int | Choice):
         return value
     try:
+        if isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)):
+            low, high = value
+            raise RequestError(
+                f"a pair of numbers may mean a range or two choices, but got {value!r}; write "
+                f"tuning.Float({low}, {high}), tuning.Int({low}, {high}) or tuning.Choice({value!r})."
+            )
         if isinstance(value, list | tuple):
             return Choice(tuple(number(item) for item in value))
         if isinstance(value, Mapping) and "choices" in value:
@@ -161,7 +167,7 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
     if low >= high:
         raise RequestError(
             f"`low < high` must hold, but got low={low}, high={high}; "
-            "to fix the value, put it under `fixed` (--set KEY=VALUE)."
+            "to fix the value, put it under `fixed` (on the command line --set KEY=VALUE)."
         )
     if log and low <= 0:
         raise RequestError(f"`low > 0` must hold on a log scale, but got low={low}.")

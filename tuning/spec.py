@@ -150,6 +150,12 @@ class SweepSpec:
             raise RequestError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
         for key in ("model", "data", "metric", "address", "tracking_uri", "storage", "home"):
             value = getattr(self, key)
+            if callable(value):
+                name = getattr(value, "__name__", "NAME")
+                raise RequestError(
+                    f"`{key}` must name where workers find it, but got {value!r} itself; write "
+                    f"'file.py:{name}' or 'package.module:{name}'."
+                )
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise RequestError(f"`{key}` must be text, but got {value!r}.")
         if self.mode is not None:

@@ -12,6 +12,8 @@ import pytest
 from tests.commands.answers import json_of
 from tests.conftest import REPOSITORY
 from tuning.cli import main
+from tuning.records import State
+from tuning.study import Study
 
 COMMANDS = ("models", "sweep", "resume", "status", "best", "export", "replay", "confirm", "ui")
 
@@ -109,3 +111,16 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
+
+
+def test_a_sweep_of_which_all_trials_failed_says_why_instead_of_going_on(
+    demo: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.paths.journal.unlink()
+    study = Study(demo.spec, demo.paths.journal, write=True)
+    study.ask_many(2)
+    for number in (0, 1):
+        study.tell(number, State.FAILED, f"Traceback ...\nValueError: {number}")
+    assert main(["best", "demo"]) == 1
+    said = capsys.readouterr().err
+    assert "all 2 that have ended have failed, the last with ValueError: 1. Once that is mended" in said

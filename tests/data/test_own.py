@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, TensorDataset, random_split
 
-from tuning.data import from_callable, preprocessor
+from tuning.data import from_callable, not_finite, preprocessor
 from tuning.errors import RequestError
 
 
@@ -170,3 +170,18 @@ def test_what_is_no_data_is_refused(function: Callable[..., Any], message: str) 
     with pytest.raises(RequestError, match=message) as caught:
         own(function)
     assert "my.py:data" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_told_of(value: float) -> None:
+    x, y = torch.zeros(6, 2), torch.zeros(6)
+    x[4, 1] = value
+    sets = [TensorDataset(x, y), TensorDataset(x[:2], y[:2]), TensorDataset(x[:2], y[:2])]
+    found = not_finite(from_callable(lambda: sets, name="own", seed=0))
+    assert found == "1 of 6 train examples have NaN or infinity in their input, the first is number 4"
+    good = [TensorDataset(x[:2], y[:2])] * 3
+    assert not_finite(from_callable(lambda: good, name="own", seed=0)) is None
+    y[1] = value
+    bad = [TensorDataset(x[:2], torch.zeros(2)), *[TensorDataset(x[:2], y[:2])] * 2]
+    told = not_finite(from_callable(lambda: bad, name="own", seed=0))
+    assert told == "1 of 2 validation examples have NaN or infinity in their target, the first is number 1"

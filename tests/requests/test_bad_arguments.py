@@ -29,7 +29,7 @@ from tests.requests.refusals import Refused
         ("builtins:dict --data parabola", ["builtins:dict"]),
         ("own.py:number --data parabola", ["must return a torch.nn.Module", "int"]),
         ("own.py:raises --data parabola", ["RuntimeError: no such layer"]),
-        ("own.py:needs --data parabola", ["own.py:needs", "height"]),
+        ("own.py:needs --data parabola", ["own.py:needs", "height", "--set height=VALUE"]),
         ("own.py:Listed --data parabola", ["must return a tensor", "list"]),
         ("own.py:Three --data parabola", ["must return (1,) per example", "(3,)"]),
         ("own.py:Net --data own.py:pictures", ["cannot take data", "of shape (1, 8, 8)"]),

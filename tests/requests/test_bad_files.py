@@ -94,7 +94,7 @@ def demo(folder: Path) -> SweepSpec:
         ("--epochs 7", "epochs: 60 -> 7"),
         ("--seed 1", "seed: 0 -> 1"),
         ("--data parabola", "data: noisy_square -> parabola"),
-        ("--set momentum=0.9", "fixed.momentum: None -> 0.9"),
+        ("--set momentum=0.9", "fixed.momentum: none -> 0.9"),
         ("--reduction 4", "early_stopping.reduction: 3 -> 4"),
         ("--batch-size 32 --epochs 7", "epochs: 60 -> 7; batch_size: 64 -> 32"),
     ],

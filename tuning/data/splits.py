@@ -70,6 +70,22 @@ def stratified_parts(labels: Tensor, sizes: tuple[int, ...], rng: torch.Generato
     return [part[torch.randperm(len(part), generator=rng)] for part in parts]
 
 
+def not_finite(splits: Splits) -> str | None:
+    """Return in words which examples hold NaN or infinity, if any do; None too where none is in memory."""
+    if not splits.is_in_memory:
+        return None
+    for part in PARTS:
+        dataset: Any = getattr(splits, part)
+        for what, rows in zip(("input", "target"), dataset.tensors, strict=True):
+            bad = (~rows.flatten(1).isfinite().all(1) if rows.ndim > 1 else ~rows.isfinite()).nonzero()
+            if len(bad):
+                return (
+                    f"{len(bad)} of {len(rows)} {part} examples have NaN or infinity in their {what}, "
+                    f"the first is number {int(bad[0])}"
+                )
+    return None
+
+
 def tensor_datasets(parts: list[Arrays]) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     train, validation, test = (TensorDataset(inputs, targets) for inputs, targets in parts)
     return train, validation, test

@@ -6,6 +6,7 @@ from itertools import accumulate
 
 import plotly.graph_objects as go
 
+from tuning.cost import amount
 from tuning.records import State, TrialRecord, improves
 from tuning.report import palette
 from tuning.report.panel import Panel
@@ -66,13 +67,13 @@ def hours(view: View) -> Panel:
     steps = list(best_so_far(view, zip(spent, ended, strict=True)))
     unit = f"{cost.unit.upper()}-{'hours' if in_hours else 'seconds'}"
     if not steps:
-        return Panel("hours", title, f"No trial has completed, after {spent[-1]:.2g} {unit}.")
+        return Panel("hours", title, f"No trial has completed, after {amount(spent[-1])} {unit}.")
     scale = fit(view.metric, view.mode, [trial.value for _, trial in steps if trial.value is not None])
     figure = palette.figure(xaxis_title=unit, xaxis_rangemode="tozero", yaxis=scale.axis())
     figure.add_trace(_line(replace(view, scale=scale), steps, end=spent[-1]))
     return Panel(
         "hours",
-        f"The best trial had ended after {steps[-1][0]:.2g} of {spent[-1]:.2g} {unit}",
+        f"The best trial had ended after {amount(steps[-1][0])} of {amount(spent[-1])} {unit}",
         f"{cost.describe()}. Trials stand in the order in which they ended; an epoch counts as what one "
         "took its worker on average, in a cohort as its share.",
         figure,

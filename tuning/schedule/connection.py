@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
@@ -121,6 +122,10 @@ def connect(address: str | None, uses: int = 1, own_files: Path | None = None) -
     cluster = Cluster(_ray.submit(_initialise, address, own_files), uses, lambda: _ray.submit(ray.shutdown))
     try:
         yield cluster
+    except KeyboardInterrupt:
+        if cluster.is_wanted:
+            print("interrupted: Ray ends, which may take some seconds ...", file=sys.stderr, flush=True)
+        raise
     finally:
         with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
             left = _ray.submit(ray.shutdown)  # prints what workers said last

@@ -60,10 +60,12 @@ def _measured(
     spec: SweepSpec, splits: Splits, workers: int, living: Sequence[Node], say: Callable[[str], None]
 ) -> list[str]:
     """Measure on a node that is up: no autoscaler shall buy one to answer a question."""
-    if not resources.count(spec.resources, living):
+    held = max(resources.count(spec.resources, [node]) for node in living)
+    if not held:
         return [failed(SweepError("no node that holds a worker is up yet; the sweep will measure"))]
     say("measuring cohort sizes ...")
-    return sharing.measure_together(spec, splits, wanted_sizes(spec.trials, workers), workers, count=1)
+    sizes = wanted_sizes(spec.trials, workers)
+    return sharing.measure_together(spec, splits, sizes, workers, count=min(workers, held))
 
 
 def _without_measuring(

@@ -89,6 +89,15 @@ class Facts:
         found = self._study.user_attrs.get("fingerprint")
         return None if found is None else str(found)
 
+    def set_model(self, fingerprint: str) -> None:
+        """Keep what the sweep's models hold (`fitting.Fitted`)."""
+        if self.model() != fingerprint:
+            self._study.set_user_attr("model", fingerprint)
+
+    def model(self) -> str | None:
+        found = self._study.user_attrs.get("model")
+        return None if found is None else str(found)
+
     def add_note(self, note: str) -> None:
         """Keep what the user should know of the sweep, once."""
         if note not in self.notes():

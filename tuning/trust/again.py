@@ -1,8 +1,10 @@
 """Trials trained again with fresh seeds, as many at once as pays on the device at hand."""
 
 import gc
+import math
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,6 +25,9 @@ from tuning.spec import Resources, SweepSpec
 from tuning.trust.progress import Progress
 
 MOST_SEEDS = 1000
+
+LOOK_S = 10.0
+"""How often it is looked how many processors others leave idle, which takes a fifth of a second."""
 
 
 def fresh(spec: SweepSpec) -> SweepSpec:
@@ -115,10 +120,14 @@ def train(
         SweepError: when one fails: it says nothing of how good the trials are.
     """
     waiting = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
+    idle, looked_s = 1, -math.inf
     while waiting:
         together = waiting.pop(0)
+        if time.monotonic() - looked_s > LOOK_S:
+            idle, looked_s = idle_cpus(), time.monotonic()
+        is_halved = False
         try:
-            with machine.threads(min(torch.get_num_threads(), idle_cpus())):
+            with machine.threads(min(torch.get_num_threads(), idle)):
                 found = dict(_trained(together, spec, splits, device, progress))
         except Exception as error:  # of a model, of data, of a device
             if not cohort.is_out_of_memory(error) or len(together) == 1:
@@ -126,9 +135,11 @@ def train(
             half = len(together) // 2
             waiting = [together[:half], together[half:], *waiting]
             progress.say(f"{len(together)} at once do not fit into memory: halved")
+            is_halved = True
         else:
             yield found
-        gc.collect()  # here the exception, which held the tensors, is gone
+        if is_halved:
+            gc.collect()  # here the exception, which held the tensors, is gone
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
