@@ -27,7 +27,7 @@ Show = Callable[[Facts], None]
 READING_SHARE = 0.1
 """The part of the time that reading a large study may take."""
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 """How long one waits for a driver: its command checks the request before it takes the sweep."""
 
 LOOK_S = 0.5
