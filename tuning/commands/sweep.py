@@ -91,8 +91,7 @@ def outcome(result: Any) -> Outcome:
     found = ledger.open_sweep(result.name, result.home)
     home = "" if paths.home_folder(None) == found.paths.home else result.home
     option = f" --home {home}" if home else ""
-    facts = {**standing.sweep_facts(found), "wall_s": round(result.wall_s, 3), "startup_s": result.startup_s}
-    facts["ending"] = result.ending
+    facts = {**standing.sweep_facts(found), "startup_s": result.startup_s, "ending": result.ending}
     if result.ending is not None:
         print(f"{result.ending}; resume with: tuning resume {result.name}{option}", file=sys.stderr)
     if result.interrupted:
