@@ -23,9 +23,9 @@ class Net(torch.nn.Sequential):
 """
 
 
-def planned(file: Path, activation: str = "ReLU", out: int = 1) -> Plan:
+def planned(file: Path, activation: str = "ReLU", out: int = 1, more: str = "") -> Plan:
     """What the next command finds, in a process of its own, once the file is written so."""
-    file.write_text(NET.format(activation=activation, out=out))
+    file.write_text(NET.format(activation=activation, out=out) + more)
     references.load_model.cache_clear()
     for name in [name for name in sys.modules if name.startswith(f"tuning_user_{file.stem}_")]:
         del sys.modules[name]
@@ -51,6 +51,12 @@ def test_what_is_mended_before_anything_has_trained_is_taken(home: Path, tmp_pat
     study.report(0, 1, 0.5)
     with pytest.raises(RequestError, match="began with"):
         open_study(planned(file))
+
+
+def test_a_model_may_keep_more_than_tensors(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    extra = "    def get_extra_state(self): return {}\n    def set_extra_state(self, state): pass\n"
+    assert planned(file, more=extra).fitted.num_parameters == 13
 
 
 def test_what_changes_no_parameter_is_the_users_to_judge(home: Path, tmp_path: Path) -> None:

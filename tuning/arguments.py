@@ -148,7 +148,11 @@ def _cancel(commands: Any) -> None:
 def _status(commands: Any) -> None:
     parser = _command(commands, "status", "how a sweep stands, or all of them")
     parser.add_argument("name", nargs="?", metavar="NAME")
-    parser.add_argument("--watch", action="store_true", help="show it until the sweep ends, or Ctrl-C")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="show it until it ends, or Ctrl-C; half a minute is left for a driver to take it",
+    )
     parser.add_argument("--interval", type=float, metavar="S", help="seconds between two looks (1)")
     _home(parser)
     _json(parser)

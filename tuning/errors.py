@@ -4,9 +4,11 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-_OF_LIBRARIES = ("stdlib", "purelib", "platlib")
-_LIBRARIES = ("<", f"{Path(__file__).parent}/", *(f"{sysconfig.get_path(of)}/" for of in _OF_LIBRARIES))
-"""What the names of files begin with that are nobody's model or data."""
+_OWN = ("<", f"{Path(__file__).parent}/", f"{sysconfig.get_path('stdlib')}/")
+"""What the names of files begin with that are nobody's model or data, as Python's and ours."""
+
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+"""What stands in the names of those of libraries."""
 
 
 class RequestError(ValueError):
@@ -42,7 +44,11 @@ def traced(error: BaseException) -> str:
 def raised_in(error: BaseException) -> traceback.FrameSummary | None:
     """Return the last line of a user's own code on the way to an error; None where it has seen none."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((frame for frame in reversed(frames) if not frame.filename.startswith(_LIBRARIES)), None)
+    return next((frame for frame in reversed(frames) if _is_users(frame.filename)), None)
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith(_OWN) and not any(folder in file for folder in _INSTALLED)
 
 
 def first_line(text: object, otherwise: str = "") -> str:

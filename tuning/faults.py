@@ -2,8 +2,8 @@
 
 `TUNING_FAULT=NAME@COUNT:FOLDER` arms one of them: the first process that comes to it for the COUNTth time
 leaves its number in FOLDER/NAME and waits until there is a FOLDER/go. `TUNING_FAULT_DELAY=NAME:SECONDS`
-makes every process wait so long whenever it comes to a place, until one has come to the armed one: what is
-too short to be hit is stretched.
+makes every process wait so long whenever it comes to a place, until there is a FOLDER/go: what is too short
+to be hit is stretched.
 Unarmed, a place costs two comparisons.
 """
 
@@ -45,7 +45,7 @@ def place(name: str) -> None:
     if name == _NAME:
         _stop()
     if name == _SLOW:
-        _wait_for(_FOLDER / _NAME, float(_SECONDS))
+        _wait_for(_FOLDER / "go", float(_SECONDS))
 
 
 def _wait_for(file: Path, seconds: float) -> None:

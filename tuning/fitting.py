@@ -62,7 +62,11 @@ def try_model(spec: SweepSpec, splits: Splits) -> Fitted:
             ) from error
         _check_outputs(what, outputs, splits, spec)
         built.append((_num_parameters(model), hyperparameters))
-        held.update(repr([(name, tuple(of.shape)) for name, of in model.state_dict().items()]).encode())
+        held.update(
+            repr(
+                [(name, tuple(getattr(of, "shape", ()))) for name, of in model.state_dict().items()]
+            ).encode()
+        )
     largest = max([count for count, _ in built] + _largest(spec, splits, built))
     return Fitted(num_parameters=largest, fingerprint=held.hexdigest())
 
@@ -105,22 +109,32 @@ def late(what: str, spec: SweepSpec) -> RequestError:
 
 def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str, Any]) -> nn.Module:
     arguments = solo.model_arguments(TrialSpec(number=0, hyperparameters=hyperparameters), spec, splits)
-    if lacking := _lacking(references.load_model(spec.model).build, arguments):
-        raise RequestError(
-            f"Model {spec.model!r} must be given all that it takes without a default, but {lacking[0]!r} has "
-            f"no value: --set {lacking[0]}=VALUE fixes it, --search {lacking[0]}=A,B,C searches it "
-            "(in a file or Python: `fixed`, `search`)."
-        )
+    build = references.load_model(spec.model).build
     try:
         with torch.random.fork_rng(devices=[]):
-            model = references.load_model(spec.model).build(**arguments)
+            model = build(**arguments)
     except Exception as error:  # a user's model may raise anything
+        if isinstance(error, TypeError) and (lacking := _lacking(build, arguments)):
+            raise RequestError(_must_have(spec.model, lacking[0])) from error
         raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}{_at(error)}") from error
     if not isinstance(model, nn.Module):
         raise RequestError(
             f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."
         )
     return model
+
+
+def _must_have(model: str, name: str) -> str:
+    if name in TRAINING_HYPERPARAMETERS:
+        return (
+            f"Model {model!r} must not take {name!r} without a default: it goes to the training, not to the "
+            "model; give it a default, or another name."
+        )
+    return (
+        f"Model {model!r} must be given all that it takes without a default, but {name!r} has no value: "
+        f"--set {name}=VALUE fixes it, --search {name}=A,B,C searches it (in a file or Python: `fixed` and "
+        "`search`)."
+    )
 
 
 def _lacking(build: Callable[..., Any], arguments: Mapping[str, Any]) -> list[str]:

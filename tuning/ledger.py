@@ -82,14 +82,14 @@ class Sweep:
     def lacks(self, what: str) -> SweepError:
         """Return that the sweep has none of what is asked for, and how it may come to it."""
         ended = sum(trial.state.has_ended for trial in self.trials)
+        more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
         failed = [trial for trial in self.trials if trial.state is State.FAILED]
         if failed and len(failed) == ended:
             return SweepError(
                 f"The sweep {self.spec.name!r} has no {what}: all {ended} that have ended have failed, the "
                 f"last with {last_line(failed[-1].cause, 'no known cause')}. Once that is mended, go on with "
-                f"`tuning resume {self.spec.name} --trials {2 * max(ended, self.spec.trials)}`."
+                f"`tuning resume {self.spec.name}{more}`."
             )
-        more = f" --trials {2 * ended}" if ended >= self.spec.trials else ""
         return SweepError(
             f"The sweep {self.spec.name!r} has no {what} ({ended} of {self.spec.trials} have ended); "
             f"go on with `tuning resume {self.spec.name}{more}`."

@@ -174,10 +174,15 @@ def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
         one, other = before.get(key), after.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             parts = [part for part in dict.fromkeys((*one, *other)) if one.get(part) != other.get(part)]
-            found += [f"{key}.{part}: {_said(one.get(part))} -> {_said(other.get(part))}" for part in parts]
+            found += [f"{key}.{part}: {_change(one.get(part), other.get(part))}" for part in parts]
         elif one != other:
-            found.append(f"{key}: {_said(one)} -> {_said(other)}")
+            found.append(f"{key}: {_change(one, other)}")
     return found
+
+
+def _change(one: object, other: object) -> str:
+    said, said_other = _said(one), _said(other)
+    return f"{one!r} -> {other!r}" if said == said_other else f"{said} -> {said_other}"
 
 
 def _said(value: object) -> str:

@@ -71,4 +71,4 @@ def _nodes(nodes: Sequence[Any]) -> str:
 def _time(train_s: float | None) -> str:
     if train_s is None:
         return "not known, since nothing was measured"
-    return f"about {duration(train_s)} if no trial is stopped early, start-up aside"
+    return f"about {duration(train_s)} if no trial is stopped early, Ray's start aside"

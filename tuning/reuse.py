@@ -176,6 +176,6 @@ def _loaded(content: dict[str, Any], build: Callable[..., nn.Module], path: str)
         said = one_line(error)
         short = said if len(said) <= MAX_REASON else f"{said[:MAX_REASON]} ..."
         raise CheckpointError(
-            f"{path} does not fit {name}: {type(error).__name__}: {short} Has the code changed? Put it back "
-            "as it was when this was trained."
+            f"{path} does not fit {name}: {type(error).__name__}: {short}; has the code changed "
+            "since, or is it another model's?"
         ) from error

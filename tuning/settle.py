@@ -88,8 +88,10 @@ def open_study(planned: Plan) -> Study:
             f"Data {planned.spec.data!r} must be what the sweep {planned.paths.name!r} began with, but its "
             "fingerprint differs: it was changed, or it is drawn without a fixed seed. Use another --name."
         )
-    study.facts.set_fingerprint(fingerprint)
-    _keep_model(study, planned)
+    _check_model(study, planned)
+    with study.batch():
+        study.facts.set_fingerprint(fingerprint)
+        study.facts.set_model(planned.fitted.fingerprint)
     begun = len(study.trials())
     if begun > planned.spec.trials:  # a total is never less than what there is
         study.spec = replace(study.spec, trials=begun)
@@ -103,16 +105,14 @@ def open_study(planned: Plan) -> Study:
     return study
 
 
-def _keep_model(study: Study, planned: Plan) -> None:
+def _check_model(study: Study, planned: Plan) -> None:
     """Refuse a model of which what it holds has changed since trials were trained."""
-    found = planned.fitted.fingerprint
-    if study.facts.model() not in (None, found) and study.values():
+    if study.facts.model() not in (None, planned.fitted.fingerprint) and study.values():
         raise RequestError(
             f"Model {planned.spec.model!r} must be what the sweep {planned.paths.name!r} began with, but "
             "names or shapes of its parameters have changed: its trials could not be compared. Put it back "
             "as it was, or give the changed one another --name."
         )
-    study.facts.set_model(found)
 
 
 def begin_drive(study: Study, nodes: "Sequence[Node]", most_workers: int) -> None:

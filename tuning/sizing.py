@@ -95,6 +95,7 @@ class Sizing:
         return (
             all(type(count) is int and count >= 1 for count in counts)
             and all(is_finite(amount) for amount in amounts)
+            and all(one.trials_per_s > 0 for one in self.measured)
             and (self.gpus is None or (is_finite(self.gpus) and self.gpus > 0))
             and isinstance(self.why, str)
             and isinstance(self.device, str)

@@ -73,10 +73,11 @@ def parse_dimension(key: str, value: Any, *, real: bool) -> Dimension:
         return value
     try:
         if isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)):
-            low, high = value
+            low, high = sorted(value)
+            kind = "Float" if real or not all(isinstance(one, int) for one in value) else "Int"
             raise RequestError(
                 f"a pair of numbers may mean a range or two choices, but got {value!r}; write "
-                f"tuning.Float({low}, {high}), tuning.Int({low}, {high}) or tuning.Choice({value!r})."
+                f"tuning.{kind}({low}, {high}) or tuning.Choice({value!r})."
             )
         if isinstance(value, list | tuple):
             return Choice(tuple(number(item) for item in value))

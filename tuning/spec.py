@@ -150,7 +150,7 @@ class SweepSpec:
             raise RequestError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
         for key in ("model", "data", "metric", "address", "tracking_uri", "storage", "home"):
             value = getattr(self, key)
-            if callable(value):
+            if key in ("model", "data") and callable(value):
                 name = getattr(value, "__name__", "NAME")
                 raise RequestError(
                     f"`{key}` must name where workers find it, but got {value!r} itself; write "

@@ -30,7 +30,7 @@ READING_SHARE = 0.1
 PATIENCE_S = 30.0
 """How long one waits for a driver: its command checks the request before it takes the sweep."""
 
-LOOK_S = 0.5
+LOOK_S = 1.0
 """Between two looks for it."""
 
 MOST_WORKERS = 16

@@ -104,7 +104,7 @@ def armed(place: str | None, count: int, stops: Path, batch_s: float = 0.0) -> d
     """Return the environment of processes that stop when one comes to `place` for the `count`th time.
 
     Args:
-        batch_s: how long each batch takes, until one has come to the place.
+        batch_s: how long each batch takes, until all go on.
     """
     environment = {**os.environ}
     environment.pop("RAY_ADDRESS", None)

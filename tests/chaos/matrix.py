@@ -58,7 +58,7 @@ def count(victim: str, place: str, mode: str) -> int:
 
 
 SLOW_S = {"mlflow-flush": 60.0}
-"""How long all training shall take, by place, unless that is reached before: MLflow has to be imported."""
+"""How long all training shall take if nobody comes to the place: MLflow has to be imported."""
 
 VICTIMS = ("worker", "only worker", "node", "raylet", "gcs", "driver", "writer", "mlflow server")
 """`worker`: one of two. `node`: one of two that train, with all that runs on it. `writer`: the driver's own

@@ -132,3 +132,23 @@ def test_a_callable_on_the_command_line_is_of_the_current_folder(
     spec = dry_run(answer, "own.py:line", "--data", "parabola")["spec"]
     assert spec["model"] == f"{tmp_path}/own.py:line"
     assert spec["name"] == "line"
+
+
+NAN = """
+import torch
+from torch.utils.data import TensorDataset
+
+def data():
+    x = torch.rand(9, 1)
+    x[5] = float("nan")
+    return [TensorDataset(x, torch.zeros(9)), *[TensorDataset(torch.rand(9, 1), torch.zeros(9))] * 2]
+"""
+
+
+def test_data_with_nan_is_told_of(answer: Answer, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(NAN.replace("torch.rand(9, 1)", "torch.arange(9.0).unsqueeze(1)"))
+    words = ("sweep", "net", "--data", f"{file}:data", "--trials", "7", "--dry-run")
+    told = "1 of 9 train examples have NaN or infinity in their input, the first is number 5"
+    assert f"warning     Data '{file}:data': {told}\n" in answer(*words)
+    assert json_of(answer(*words, "--json"))["doubt"] == f"Data '{file}:data': {told}"

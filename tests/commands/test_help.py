@@ -124,3 +124,4 @@ def test_a_sweep_of_which_all_trials_failed_says_why_instead_of_going_on(
     assert main(["best", "demo"]) == 1
     said = capsys.readouterr().err
     assert "all 2 that have ended have failed, the last with ValueError: 1. Once that is mended" in said
+    assert said.endswith("go on with `tuning resume demo`.\n"), "there are seven left"

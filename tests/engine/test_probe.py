@@ -19,7 +19,7 @@ def test_sizes_are_measured_from_one_up(monkeypatch: pytest.MonkeyPatch) -> None
     spec, splits = settings("net", epochs=2)
     found, note = probe.measure(spec, splits, CPU, [1, 2, 4], PLENTY)
     assert [one.size for one in found] == [1, 2, 4] and not note
-    assert all(one.trials_per_s > 0 for one in found)
+    assert all(one.trials_per_s > 0 and one.startup_s > 0 for one in found)
     parameters = 4 * (10 + 10 + 9 * 0 + 10 + 1)
     assert found[0].memory_bytes >= parameters and found[2].memory_bytes == 2 * found[1].memory_bytes
 

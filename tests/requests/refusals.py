@@ -26,6 +26,9 @@ class Listed(Net):
 def needs(height):
     return Net(height)
 
+def momentous(momentum):
+    return Net()
+
 def number():
     return 3
 

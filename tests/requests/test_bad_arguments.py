@@ -29,6 +29,7 @@ from tests.requests.refusals import Refused
         ("builtins:dict --data parabola", ["builtins:dict"]),
         ("own.py:number --data parabola", ["must return a torch.nn.Module", "int"]),
         ("own.py:raises --data parabola", ["RuntimeError: no such layer"]),
+        ("own.py:momentous --data parabola", ["must not take 'momentum' without a default"]),
         ("own.py:needs --data parabola", ["own.py:needs", "height", "--set height=VALUE"]),
         ("own.py:Listed --data parabola", ["must return a tensor", "list"]),
         ("own.py:Three --data parabola", ["must return (1,) per example", "(3,)"]),

@@ -1,11 +1,13 @@
 """Spec files as users write them, what cannot be said in them, and what may change between two runs."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tuning
 from tests.requests.refusals import HERE
 from tuning import notation
 from tuning.errors import RequestError
@@ -84,6 +86,8 @@ def test_a_folder_is_no_spec(tmp_path: Path) -> None:
         ({"trials": True}, "`trials`"),
         ({"epochs": 0}, "`epochs`"),
         ({"batch_size": 0}, "`batch_size`"),
+        ({"model": math.sqrt}, "write 'file.py:sqrt' or 'package.module:sqrt'"),
+        ({"metric": math.sqrt}, "`metric` must be text"),
         ({"max_concurrent": 0}, "`max_concurrent`"),
         ({"max_failures": 0}, "`max_failures`"),
         ({"compile": "often"}, "`compile` must be true or false"),
@@ -258,3 +262,14 @@ def test_a_sweep_goes_on_under_its_id_with_what_may_change() -> None:
     assert notation.continued(OLD, new) == dataclasses.replace(
         OLD, trials=64, cohort=8, resources=Resources(cpus=2)
     )
+
+
+def test_a_sweep_is_of_a_spec() -> None:
+    with pytest.raises(RequestError, match=r"write tuning.sweep\(tuning.SweepSpec\(model='net'\)\)"):
+        tuning.sweep("net")  # type: ignore[arg-type]
+
+
+def test_choices_that_read_alike_are_told_apart() -> None:
+    search = [{"k": Choice(found)} for found in ((1, 2), ("1", "2"))]
+    one, other = (dataclasses.replace(OLD, search=found) for found in search)
+    assert notation.differences(one, other) == ["search.k: {'choices': [1, 2]} -> {'choices': ['1', '2']}"]

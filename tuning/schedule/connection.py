@@ -123,7 +123,7 @@ def connect(address: str | None, uses: int = 1, own_files: Path | None = None) -
     try:
         yield cluster
     except KeyboardInterrupt:
-        if cluster.is_wanted:
+        if cluster.is_wanted and address is None:
             print("interrupted: Ray ends, which may take some seconds ...", file=sys.stderr, flush=True)
         raise
     finally:
@@ -188,6 +188,12 @@ def _start_again() -> None:
             "short of memory or disk? Nothing is lost: run the command again. Ray's own logs: "
             "/tmp/ray/session_latest/logs"
         ) from error
+
+
+def free() -> Node:
+    """Return what of the connected cluster nobody uses now, as if it were one node."""
+    found = ray.available_resources()
+    return Node(host="", cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
 
 
 def nodes() -> list[Node]:

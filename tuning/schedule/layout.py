@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tuning.data import Splits
 from tuning.errors import SweepError
 from tuning.schedule import resources, sharing, shipping
-from tuning.schedule.connection import Node, connect
+from tuning.schedule.connection import Node, connect, free
 from tuning.schedule.resources import expected_nodes, local_node, share
 from tuning.schedule.worker import failed
 from tuning.sizing import Sizing, from_workers, wanted_sizes, without_measuring
@@ -60,12 +60,13 @@ def _measured(
     spec: SweepSpec, splits: Splits, workers: int, living: Sequence[Node], say: Callable[[str], None]
 ) -> list[str]:
     """Measure on a node that is up: no autoscaler shall buy one to answer a question."""
-    held = max(resources.count(spec.resources, [node]) for node in living)
-    if not held:
+    most = max(resources.count(spec.resources, [node]) for node in living)
+    if not most:
         return [failed(SweepError("no node that holds a worker is up yet; the sweep will measure"))]
     say("measuring cohort sizes ...")
     sizes = wanted_sizes(spec.trials, workers)
-    return sharing.measure_together(spec, splits, sizes, workers, count=min(workers, held))
+    at_once = max(1, min(workers, most, resources.count(spec.resources, [free()])))
+    return sharing.measure_together(spec, splits, sizes, workers, count=at_once)
 
 
 def _without_measuring(

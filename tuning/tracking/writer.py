@@ -28,7 +28,7 @@ from tuning.tracking.pending import Run, ended_history, lacking
 from tuning.tracking.spool import Spool
 from tuning.tracking.stores import Store, store_of
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tuning.tracking.writer")  # also as `__main__`
 
 GIVE_UP_S = 60.0
 """How long the end of a sweep waits for a tracking server that is away."""

@@ -125,7 +125,6 @@ def train(
         together = waiting.pop(0)
         if time.monotonic() - looked_s > LOOK_S:
             idle, looked_s = idle_cpus(), time.monotonic()
-        is_halved = False
         try:
             with machine.threads(min(torch.get_num_threads(), idle)):
                 found = dict(_trained(together, spec, splits, device, progress))
@@ -135,11 +134,10 @@ def train(
             half = len(together) // 2
             waiting = [together[:half], together[half:], *waiting]
             progress.say(f"{len(together)} at once do not fit into memory: halved")
-            is_halved = True
         else:
             yield found
-        if is_halved:
-            gc.collect()  # here the exception, which held the tensors, is gone
+        if len(together) > 1:
+            gc.collect()  # of a stack, which refers to itself; here an exception that held it is gone
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
