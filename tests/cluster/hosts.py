@@ -163,6 +163,8 @@ class Network:
         process.stdin.flush()
         told = process.stdout.readline()
         assert told == READY, (self.folder / f"{name}.log").read_text()
+        if has_sshd:
+            host.run(f"until (: < /dev/tcp/{address}/22) 2>/dev/null; do sleep 0.1; done")
         return host
 
     def cut(self, name: str) -> None:

@@ -310,4 +310,4 @@ def test_the_last_line_of_a_failure_is_what_it_is_also_of_an_error_of_many_lines
     (epoch,) = train(task({"lr": 0.1}), spec, splits)
     (report,) = epoch.reports
     assert report.error is not None and "Compile with MORE=1" in report.error
-    assert report.error.splitlines()[-1] == "RuntimeError: shapes differ"
+    assert report.error.splitlines()[-1] == "RuntimeError: shapes differ (at own.py:8)"
