@@ -167,7 +167,9 @@ def test_what_a_rank_raises_is_told_with_its_traceback(tmp_path: Path) -> None:
     )
     spec, splits = settings("net", data="noisy_square", resources=TWO, epochs=1)
     spec = replace(spec, model=f"{tmp_path}/broken.py:Broken")
-    with pytest.raises(RuntimeError, match=r"^KeyError: 'nowhere' \(at broken.py:4\) \(rank \d of 2\)\n(.|\n)*broken.py"):
+    with pytest.raises(
+        RuntimeError, match=r"^KeyError: 'nowhere' \(at broken.py:4\) \(rank \d of 2\)\n(.|\n)*broken.py"
+    ):
         next(ranks.train(TrialSpec(number=0, hyperparameters={}), spec, splits, until=1, device=CPU))
     assert not children()
 
