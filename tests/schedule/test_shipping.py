@@ -109,7 +109,7 @@ def test_a_job_that_is_submitted_again_goes_on_with_its_sweep(tmp_path: Path, ho
 
 
 def test_a_jobs_file_that_is_gone_is_named_with_the_way_out() -> None:
-    with pytest.raises(tuning.RequestError, match="it was a Ray job's; to go on .* submit the job again"):
+    with pytest.raises(tuning.RequestError, match=r"it was a Ray job's; to go on .* submit the job again"):
         references.load_callable(f"{JOBS}/_ray_pkg_1a/net.py:Net")
 
 
