@@ -94,7 +94,7 @@ def test_every_option_has_a_key() -> None:
 
 
 def test_the_sweep_that_one_began_from_stays_as_it_was() -> None:
-    assert notation.differences(NEW, replace(NEW, from_=None)) == ["from: old -> None"]
+    assert notation.differences(NEW, replace(NEW, from_=None)) == ["from: old -> none"]
     assert notation.differences(NEW, replace(NEW, from_="older")) == ["from: old -> older"]
 
 
