@@ -62,11 +62,8 @@ def try_model(spec: SweepSpec, splits: Splits) -> Fitted:
             ) from error
         _check_outputs(what, outputs, splits, spec)
         built.append((_num_parameters(model), hyperparameters))
-        held.update(
-            repr(
-                [(name, tuple(getattr(of, "shape", ()))) for name, of in model.state_dict().items()]
-            ).encode()
-        )
+        shapes = [(name, tuple(getattr(of, "shape", ()))) for name, of in model.state_dict().items()]
+        held.update(repr(shapes).encode())
     largest = max([count for count, _ in built] + _largest(spec, splits, built))
     return Fitted(num_parameters=largest, fingerprint=held.hexdigest())
 

@@ -10,7 +10,7 @@ import yaml
 from tuning import references
 from tuning.errors import RequestError
 from tuning.naming import unknown
-from tuning.space import Scalar, number, parse_search, to_plain
+from tuning.space import Scalar, is_finite, number, parse_search, to_option, to_plain
 from tuning.spec import REAL, EarlyStopping, Resources, SweepSpec
 
 MAX_VALUES, MAX_DEPTH, MAX_DIGITS = 100_000, 20, 300
@@ -187,10 +187,11 @@ def _change(one: object, other: object) -> str:
 
 def _said(value: object) -> str:
     """Return a value of a spec as the command line has it."""
-    if isinstance(value, dict) and {"low", "high"} <= set(value):
-        return f"{value['low']}:{value['high']}" + (":log" if value.get("log") else "")
-    if isinstance(value, dict) and "choices" in value:
-        return ",".join(map(str, value["choices"]))
+    if isinstance(value, dict) and (
+        isinstance(value.get("choices"), list)
+        or (is_finite(value.get("low")) and is_finite(value.get("high")))
+    ):
+        return to_option(value)
     if isinstance(value, dict):
         return " ".join(f"{key}={_said(one)}" for key, one in value.items())
     return "none" if value is None else str(value)

@@ -113,6 +113,13 @@ def parse_option(text: str) -> tuple[str, Any]:
     return key, {"low": number(parts[0]), "high": number(parts[1]), "log": len(parts) == 3}
 
 
+def to_option(plain: Mapping[str, Any]) -> str:
+    """Return a dimension's YAML notation as the command line has it: LOW:HIGH[:log] or A,B,C."""
+    if "choices" in plain:
+        return ",".join(map(str, plain["choices"]))
+    return f"{plain['low']:g}:{plain['high']:g}" + (":log" if plain.get("log") else "")
+
+
 def ends(dimension: Dimension) -> tuple[Scalar, ...]:
     """Return the values that bound a dimension: both ends of a range, every choice."""
     return dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)

@@ -266,7 +266,7 @@ def test_a_sweep_goes_on_under_its_id_with_what_may_change() -> None:
 
 def test_a_sweep_is_of_a_spec() -> None:
     with pytest.raises(RequestError, match=r"write tuning.sweep\(tuning.SweepSpec\(model='net'\)\)"):
-        tuning.sweep("net")  # type: ignore[arg-type]
+        tuning.sweep("net")
 
 
 def test_choices_that_read_alike_are_told_apart() -> None:

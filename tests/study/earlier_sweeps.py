@@ -3,19 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+from tests.study.studies import SPEC
 from tuning.confirmed import Confirmation, Confirmed
 from tuning.records import State, TrialRecord
 from tuning.space import Float
-from tuning.spec import SweepSpec
 
-OLD = SweepSpec(
-    model="net",
-    data="noisy_square",
+OLD = replace(
+    SPEC,
     name="old",
     epochs=3,
-    batch_size=64,
-    metric="val_loss",
-    mode="min",
     search={"lr": Float(1e-3, 0.3, log=True), "momentum": Float(0.0, 0.9)},
     fixed={"optimizer": "sgd", "dropout": 0.1},
     id="11111111",

@@ -58,7 +58,7 @@ def test_the_best_configuration_is_tried_first_after_those_of_the_spec(opened: O
     first, second = study.ask_many(2)
     assert first.hyperparameters["lr"] == 0.2
     assert found.first[0].items() <= second.hyperparameters.items()
-    assert away(found.first[0]["lr"], 0.004) < 0.04  # type: ignore[arg-type]
+    assert away(found.first[0]["lr"], 0.004) < 0.04
 
 
 def test_earlier_trials_are_none_of_the_new_study(opened: Opener, tmp_path: Path) -> None:

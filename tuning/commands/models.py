@@ -6,6 +6,7 @@ from typing import Any
 from tuning.commands import Outcome
 from tuning.errors import RequestError
 from tuning.references import is_callable_reference, load_model
+from tuning.space import to_option
 
 
 def run(options: Namespace) -> Outcome:
@@ -39,13 +40,7 @@ def _card(name: str) -> dict[str, Any]:
 
 
 def _ranges(card: dict[str, Any]) -> str:
-    return "; ".join(f"{key} {_range(plain)}" for key, plain in card["search"].items())
-
-
-def _range(plain: dict[str, Any]) -> str:
-    if "choices" in plain:
-        return ",".join(map(str, plain["choices"]))
-    return f"{plain['low']:g}:{plain['high']:g}" + (":log" if plain.get("log") else "")
+    return "; ".join(f"{key} {to_option(plain)}" for key, plain in card["search"].items())
 
 
 def _one_model(name: str) -> Outcome:

@@ -60,7 +60,7 @@ def _measured(
     spec: SweepSpec, splits: Splits, workers: int, living: Sequence[Node], say: Callable[[str], None]
 ) -> list[str]:
     """Measure on a node that is up: no autoscaler shall buy one to answer a question."""
-    most = max(resources.count(spec.resources, [node]) for node in living)
+    most = max((resources.count(spec.resources, [node]) for node in living), default=0)
     if not most:
         return [failed(SweepError("no node that holds a worker is up yet; the sweep will measure"))]
     say("measuring cohort sizes ...")
