@@ -75,6 +75,7 @@ LEVELS = {
     "reuse": 4,
     "run": 4,
     "screen": 4,
+    "streams": 4,
     "places": 4,
     "preview": 4,
     "settle": 4,

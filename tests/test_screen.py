@@ -2,17 +2,16 @@
 
 import contextlib
 import io
-import os
 import re
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from tuning import screen as screens
 from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, TrialSpec
-from tuning.screen import Progress, everything_to
+from tuning.screen import Progress
 from tuning.spec import SweepSpec
 
 SPEC = SweepSpec(model="net", name="mine", trials=4, metric="val_loss", mode="min")
@@ -46,6 +45,22 @@ def test_in_a_file_there_are_plain_lines_without_control_characters() -> None:
     assert lines[1] == "trial 1 failed: KeyError: 'nowhere'"
     assert lines[-1].startswith("mine: 2/4 trials ended (1 completed, 1 failed) - ")
     assert "\x1b" not in screen.getvalue()
+
+
+def test_in_a_file_the_best_hyperparameters_are_told_where_they_are_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(screens, "PLAIN_INTERVAL_S", -1)
+    screen = io.StringIO()
+    with Progress(SPEC, screen, []) as progress:
+        play(progress)
+    bests = [line.partition("best so far: ")[2] for line in screen.getvalue().splitlines()]
+    assert [best for best in bests if best] == [
+        "val_loss=0.5 (trial 0, epoch 1) lr=0.01235 optimizer=sgd",
+        "val_loss=0.4 (trial 1, epoch 1) lr=0.01235 optimizer=sgd",
+        "val_loss=0.4 (trial 1, epoch 1)",
+        "val_loss=0.4 (trial 1, epoch 1)",
+    ]
 
 
 def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,19 +145,3 @@ def test_a_screen_that_went_away_ends_no_sweep() -> None:
 
     with Progress(SPEC, Gone(), []) as progress:
         play(progress)
-
-
-def test_what_libraries_print_goes_to_the_log_however_they_print(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with everything_to(tmp_path / "deep" / "sweep.log") as screen:
-        print("to stdout")
-        print("to stderr", file=sys.stderr)
-        os.write(1, b"from C to 1\n")
-        os.write(2, b"from C to 2\n")
-        print("for the user", file=screen, flush=True)
-    print("after")
-    shown = capfd.readouterr()
-    assert shown.out == "after\n" and shown.err == "for the user\n"
-    logged = (tmp_path / "deep" / "sweep.log").read_text().splitlines()
-    assert sorted(logged) == ["from C to 1", "from C to 2", "to stderr", "to stdout"]

@@ -310,6 +310,27 @@ def test_a_sweep_that_is_just_being_taken_up_is_waited_for(watch: Watch, driver:
     assert [one["is_running"] for one in lines] == [True, False]
 
 
+def test_a_sweep_whose_command_checks_its_request_yet_is_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[Driver] = []
+    steps = iter([lambda: None, lambda: begun.append(Driver()), lambda: begun[0].end()])
+    clock = SimpleNamespace(sleep=lambda _: next(steps)(), monotonic=time.monotonic)
+    monkeypatch.setattr(watching, "time", clock)
+    assert cli.main(["status", "demo", "--watch"]) == 0
+    out, err = capsys.readouterr()
+    assert "demo: 2 interrupted of 4" in out
+    assert err == f"no sweep demo in {home}: waiting 30 s for its command to begin it ...\n"
+
+
+def test_a_sweep_that_never_begins_is_unknown(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watching, "PATIENCE_S", 0)
+    assert cli.main(["status", "demoo", "--watch"]) == 2
+    assert "did you mean 'demo'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -317,7 +338,7 @@ def test_a_sweep_that_is_just_being_taken_up_is_waited_for(watch: Watch, driver:
         (["demo", "--interval", "2"], "tuning status NAME --watch"),
         (["demo", "--watch", "--interval", "0"], "above 0, but got 0"),
         (["demo", "--watch", "--interval", "nan"], "above 0, but got nan"),
-        (["demoo", "--watch"], "did you mean 'demo'"),
+        (["../demo", "--watch"], "must be 1 to 100 letters"),
     ],
 )
 def test_what_cannot_be_watched_is_refused(

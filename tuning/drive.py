@@ -15,6 +15,7 @@ from tuning import (
     faults,
     screen,
     settle,
+    streams,
     unfinished,
 )
 from tuning.claim import claim
@@ -60,7 +61,7 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
     _check_tracking(planned)
     nodes = checked_nodes(planned.spec, cluster)
     make_home(where)
-    with claim(where.claim, where.name) as driver, screen.everything_to(where.log) as terminal:
+    with claim(where.claim, where.name) as driver, streams.everything_to(where.log) as terminal:
         spec = settle_spec(planned.spec, where)
         say = partial(print, file=terminal, flush=True)
         size, most = share_of(planned, spec, nodes, cluster, say)

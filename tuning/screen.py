@@ -1,14 +1,10 @@
-"""What a user sees while a sweep runs; all else that is printed goes to the sweep's log."""
+"""What a user sees while a sweep runs: live on a terminal, else in lines."""
 
 import contextlib
-import io
-import os
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -35,46 +31,6 @@ ENOUGH = 8
 """The part of a sweep, an eighth, that must have ended before the rest is estimated."""
 
 
-@contextlib.contextmanager
-def everything_to(log: Path) -> Iterator[TextIO]:
-    """Send all that this process and its libraries print to `log`; yield the screen.
-
-    Libraries in C++ write to the descriptors, notebooks and tests replace the Python streams: both
-    are turned.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = {number: os.dup(number) for number in (1, 2)}
-    screen = sys.stderr
-    with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(io.BufferedWriter(_Forgiving(log, "a")))
-        file = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True)
-        with contextlib.suppress(OSError, ValueError):
-            if screen.fileno() == 2:
-                screen = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1, errors="replace"))
-        for number in saved:
-            os.dup2(file.fileno(), number)
-        try:
-            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                yield screen
-        finally:
-            file.flush()
-            for number, descriptor in saved.items():
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-
-
-class _Forgiving(io.FileIO):
-    """A file that drops what it cannot write: on a full disk no library's print shall end the sweep."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
-
-
 class Progress:
     """A `telling.Recorder` that shows where the sweep stands: live on a terminal, else in lines."""
 
@@ -99,6 +55,7 @@ class Progress:
         self._ended_here = 0
         self._screen = screen
         self._printed_s = self._start_s
+        self._printed_best: int | None = None
         self._phase = "starting"
         self._live = (
             Live(
@@ -222,18 +179,20 @@ class Progress:
         pace = f"- {60 * per_s:.3g} trials/min"
         return f"{pace}, about {duration(left / per_s)} left" if left > 0 else pace
 
-    def _best_line(self) -> str:
+    def _best_line(self, *, spelt_out: bool = True) -> str:
         if self._best is None:
             return "no result yet"
         value, trial, epoch = self._best
-        found = self._hyperparameters.get(trial, "")
+        found = f" {self._hyperparameters.get(trial, '')}" if spelt_out else ""
         stopped = ", stopped early" if trial in self._stopped else ""
-        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}{stopped}) {found}"
+        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}{stopped}){found}"
 
     def _print_now_and_then(self) -> None:
+        """Print a line where there is no terminal; the best hyperparameters where those are new."""
         if self._live is None and time.monotonic() - self._printed_s > PLAIN_INTERVAL_S:
-            self._printed_s = time.monotonic()
-            self.say(f"{self._line()}; {self._best_line()}")
+            trial = self._best and self._best[1]
+            self.say(f"{self._line()}; {self._best_line(spelt_out=trial != self._printed_best)}")
+            self._printed_s, self._printed_best = time.monotonic(), trial
 
 
 def describe(hyperparameters: dict[str, object]) -> str:

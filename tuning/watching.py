@@ -5,6 +5,7 @@ Writes nothing and asks neither Ray nor MLflow: all that is shown stands in the 
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import time
@@ -17,7 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuning import gpus, ledger, standing
+from tuning import gpus, ledger, paths, standing
+from tuning.paths import SweepPaths
 from tuning.records import State
 from tuning.screen import describe
 
@@ -41,8 +43,9 @@ def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> F
     """Show how a sweep stands, until it ends or Ctrl-C; return how it stands then.
 
     Raises:
-        RequestError: when the home has no such sweep.
+        RequestError: when the home has no such sweep, and none begins within half a minute.
     """
+    _await(SweepPaths(paths.home_folder(home), paths.check_name(name)))
     found = _facts(name, home)
     facts = next(found)
     took_s = 0.0
@@ -57,15 +60,33 @@ def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> F
     return facts
 
 
+def _await(where: SweepPaths) -> None:
+    """Wait for a sweep whose command may have been given just now."""
+    if not os.path.exists(where.spec):
+        wait = f"waiting {PATIENCE_S:g} s for its command to begin it ..."
+        print(f"no sweep {where.name} in {where.home}: {wait}", file=sys.stderr)
+        for _ in _looks():
+            if os.path.exists(where.spec):
+                return
+
+
+def _looks() -> Iterator[None]:
+    """Yield now and then, for as long as one waits for a driver."""
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        time.sleep(LOOK_S)
+        yield
+
+
 def _once_driven(facts: Facts, found: Iterator[Facts]) -> Facts:
     """Return how a sweep stands once it is driven, or has nothing left to do, or nobody takes it."""
     if facts["is_running"] or _num_ended(facts) >= facts["total"]:
         return facts
     print(f"nobody drives {facts['sweep']}: waiting {PATIENCE_S:g} s for who does ...", file=sys.stderr)
-    end_s = time.monotonic() + PATIENCE_S
-    while not facts["is_running"] and time.monotonic() < end_s:
-        time.sleep(LOOK_S)
+    for _ in _looks():
         facts = next(found)
+        if facts["is_running"]:
+            break
     return facts
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tuning import attempts, ledger, notation, paths, screen, storage
+from tuning import attempts, ledger, notation, paths, storage, streams
 from tuning.claim import REPAIRS, claim, undriven
 from tuning.doctor import champion, checkpoints, journal, leftovers, runs
 from tuning.doctor.difference import Difference
@@ -44,7 +44,7 @@ def visit(name: str, home: str | None, *, fix: bool) -> Findings:
     if not os.path.exists(where.spec):
         ledger.open_sweep(name, home)  # says which there are
     held, log = (partial(claim, work=REPAIRS), where.log) if fix else (undriven, Path(os.devnull))
-    with held(where.claim, name), screen.everything_to(log):
+    with held(where.claim, name), streams.everything_to(log):
         count, before = _look(where)
         if not fix or not any(found.fixable for found in before):
             return Findings(name, count, before, [])
