@@ -1,6 +1,7 @@
 """A sweep's models back: in one line, with nothing but torch, and never by running stored code."""
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_loading_reproduces_the_recorded_metric_on_the_same_data(
     assert reuse.measure(best, "validation")["val_accuracy"] == result.best.value
     with pytest.raises(tuning.CheckpointError, match="fingerprint differs"):
         reuse.measure(best, "test", data.load("mnist5k", seed=1))
+
+
+def test_what_a_notebook_shows_of_a_result_is_short(swept: tuple[tuning.SweepResult, Path]) -> None:
+    result, home = swept
+    best = tuning.load_best(result.name, home=str(home))
+    assert re.fullmatch(
+        r"SweepResult\(name='\S+', home='\S+', best=TrialRecord\(.*\), total=.*\)", repr(result)
+    )
+    assert repr(best) == f"LoadedModel(model={best.model!r}, trial={best.trial!r})"
 
 
 def test_a_trial_other_than_the_best_can_be_asked_for(swept: tuple[tuning.SweepResult, Path]) -> None:

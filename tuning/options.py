@@ -104,9 +104,9 @@ def _search(plain: dict[str, Any], texts: list[str], dropped: list[str]) -> None
         key, dimension = parse_option(text)
         search[key] = dimension
     for key in dropped:
-        if key not in search:
+        if key not in search and key not in _section(plain, "fixed"):  # that is not searched, as asked
             raise unknown("searched hyperparameter", key, search)
-        del search[key]
+        search.pop(key, None)
     plain["search"] = search
 
 

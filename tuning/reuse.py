@@ -1,7 +1,7 @@
 """A sweep's models back: load, measure. Needs neither Ray nor, for local sweeps, MLflow."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ class LoadedModel:
     model: nn.Module
     """In `eval()` mode, on the CPU."""
     trial: TrialRecord
-    transform: Callable[[Any], Tensor]
+    transform: Callable[[Any], Tensor] = field(repr=False)
     """Raw input (an image, an array) -> batch of model inputs."""
-    card: dict[str, Any]
+    card: dict[str, Any] = field(repr=False)
     """All else that the checkpoint holds: metrics, history, seed, data, versions."""
 
 

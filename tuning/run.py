@@ -25,7 +25,7 @@ class SweepResult:
 
     name: str
     home: str
-    trials: list[TrialRecord]
+    trials: list[TrialRecord] = field(repr=False)
     best: TrialRecord | None
     total: int
     wall_s: float
@@ -33,7 +33,7 @@ class SweepResult:
     """Why it ended before its total; None if it did not."""
     ending: Ending | None = None
     """How it was ended before its total; None if nobody asked for that."""
-    startup_s: dict[str, float] = field(default_factory=dict)
+    startup_s: dict[str, float] = field(default_factory=dict, repr=False)
     """Seconds from the call to each milestone of the start."""
 
     @property

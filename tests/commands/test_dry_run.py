@@ -93,6 +93,7 @@ DEFAULT = {"lr", "momentum", "dropout", "bn_momentum"}
         ("", DEFAULT),
         ("--set momentum=0.9", DEFAULT - {"momentum"}),
         ("--no-search dropout", DEFAULT - {"dropout"}),
+        ("--set dropout=0.1 --no-search dropout", DEFAULT - {"dropout"}),
         ("--search n_hidden=4:8", DEFAULT | {"n_hidden"}),
         ("--search lr=0.1:0.2", DEFAULT),
         ("--search optimizer=sgd,adagrad", DEFAULT | {"optimizer"}),
