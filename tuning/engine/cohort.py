@@ -7,18 +7,18 @@ or cannot be stacked, trains by the solo engine.
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from tuning.data import Splits
-from tuning.engine import grouping, ranks, solo
-from tuning.engine.solo import Outcome, Training
+from tuning.engine import grouping
+from tuning.engine.failures import is_device_lost, is_out_of_memory, may_pass, one_by_one
+from tuning.engine.single import Single
+from tuning.engine.solo import Outcome
 from tuning.engine.stacked import StackedTraining
-from tuning.errors import first_line, raised_in, traced
-from tuning.records import Cohort, EpochReport, State, TrialSpec
+from tuning.records import Cohort, EpochReport, TrialSpec
 from tuning.spec import SweepSpec
 
 Resume = Mapping[int, dict[str, Any]]
@@ -93,7 +93,7 @@ def train(
     def alone(number: int) -> Part:
         state = resume.get(number)
         may_be_split = len(trials) > 1
-        return _Single(
+        return Single(
             trials[number], may_be_split, spec, splits, device=device, resume=state, until=cohort.until
         )
 
@@ -130,57 +130,6 @@ def _epochs(
             return
 
 
-class _Single:
-    """A member that trains by itself; what it raises ends it alone."""
-
-    def __init__(
-        self, trial: TrialSpec, may_be_split: bool, spec: SweepSpec, *args: Any, **keys: Any
-    ) -> None:
-        self._number = trial.number
-        self._share = _of_share(spec.resources.gpus)
-        self._may_be_split = may_be_split
-        self._run = (solo.train if spec.ranks == 1 else ranks.train)(trial, spec, *args, **keys)
-        self._training: Training | None = None
-        self._has_ended = False
-
-    @property
-    def going_on(self) -> tuple[int, ...]:
-        return () if self._has_ended else (self._number,)
-
-    def advance(self, until: int) -> list[EpochReport]:
-        """Train on; one whose resume state was lost has earlier epochs to catch up."""
-        reports: list[EpochReport] = []
-        while not self._has_ended and (self._training is None or self._training.epoch < until):
-            try:
-                report, self._training = next(self._run)
-            except Exception as error:  # a user's model or data may raise anything
-                if may_pass(error) or (self._may_be_split and is_out_of_memory(error)):
-                    raise
-                report = EpochReport(
-                    trial=self._number,
-                    epoch=until,
-                    metrics={},
-                    state=State.FAILED,
-                    error=traced(error) + (self._share if is_out_of_memory(error) else ""),
-                )
-            reports.append(report)
-            self._has_ended = report.state is not State.RUNNING
-        return reports
-
-    def notes(self) -> list[str]:
-        return []
-
-    def outcome(self, number: int) -> Outcome | None:
-        return self._training
-
-    def close(self) -> None:
-        self._run.close()
-
-    def to_plain(self, numbers: Sequence[int]) -> dict[str, Any]:
-        assert self._training is not None
-        return {"single": self._training.to_plain()}
-
-
 def _parts(
     trials: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device, resume: Resume
 ) -> tuple[dict[int, Part], list[str]]:
@@ -215,38 +164,6 @@ def _unlike(groups: Sequence[Sequence[tuple[TrialSpec, nn.Module]]]) -> list[str
         if found is not None and not explained:
             return [f"trials train one by one, they cannot be stacked: their models differ in {found}"]
     return []
-
-
-def one_by_one(error: Exception) -> str:
-    """Return one line: what stands against stacking, and in which line of whose code."""
-    reason = first_line(error, type(error).__name__).partition(". ")[0].rstrip(".")
-    at = raised_in(error)
-    where = f" at {Path(at.filename).name}:{at.lineno}, `{at.line}`" if at else ""
-    return f"trials train one by one, they cannot be stacked: {reason}{where}"
-
-
-def _of_share(gpus: float | None) -> str:
-    """Return what to say of a trial for which its share of a GPU's memory does not suffice."""
-    if gpus is None or not 0 < gpus < 1:
-        return ""
-    return f" (a worker has {gpus:g} of the GPU's memory: give it more with --gpus-per-trial)"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the host had no memory left; on the CPU torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether an error says nothing of the trial, which may train in another process."""
-    return is_device_lost(error) or isinstance(error, ranks.RankDied)
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Whether a GPU takes no more work from this process, as after an assertion in one of its kernels."""
-    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _first_epoch(cohort: Cohort, resume: Resume) -> int:

@@ -11,7 +11,7 @@ import torch
 from tuning.data import Splits
 from tuning.engine import grouping, solo
 from tuning.engine.batches import Batch, Batches
-from tuning.engine.cohort import is_out_of_memory, one_by_one
+from tuning.engine.failures import is_out_of_memory, one_by_one
 from tuning.engine.layers import replace_dropout
 from tuning.engine.rows import CannotStack
 from tuning.engine.stack import Stack

@@ -14,7 +14,7 @@ import torch
 
 from tuning import faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, ranks, resume_state
+from tuning.engine import checkpoint, cohort, failures, ranks, resume_state
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
@@ -66,12 +66,12 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
     except SweepError as error:
         send(Message(fault=str(error)))
     except Exception as error:  # of a model, of data: told, so that the worker lives on
-        out_of_memory = cohort.is_out_of_memory(error) and task is not None and len(task.members) > 1
+        out_of_memory = failures.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is None:
             send(Message(probe=failed(error)))
         elif isinstance(error, ranks.RankDied):
             os._exit(1)  # as if the kernel had killed this process, too: the trial runs again
-        elif cohort.is_device_lost(error):
+        elif failures.is_device_lost(error):
             _leave(work, task, traced(error))
         elif not out_of_memory:
             send(Message(cohort=task.id, begin_s=begin_s, reports=_failed(task, traced(error))))

@@ -14,7 +14,7 @@ import torch
 from tuning import sizing
 from tuning.confirmed import Run
 from tuning.data import Splits
-from tuning.engine import cohort, machine, probe, solo
+from tuning.engine import cohort, failures, machine, probe, solo
 from tuning.engine.batches import Batches
 from tuning.errors import SweepError, last_line
 from tuning.processors import idle_cpus
@@ -129,7 +129,7 @@ def train(
             with machine.threads(min(torch.get_num_threads(), idle)):
                 found = dict(_trained(together, spec, splits, device, progress))
         except Exception as error:  # of a model, of data, of a device
-            if not cohort.is_out_of_memory(error) or len(together) == 1:
+            if not failures.is_out_of_memory(error) or len(together) == 1:
                 raise error if isinstance(error, SweepError) else _failure(error) from error
             half = len(together) // 2
             waiting = [together[:half], together[half:], *waiting]

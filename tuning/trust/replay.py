@@ -6,7 +6,6 @@ bit on the same kind of device, with as many threads and the same versions, and 
 """
 
 import math
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tuning import halving, ledger, paths
+from tuning import ledger, paths
 from tuning.data import Splits
 from tuning.engine import checkpoint, machine
 from tuning.engine.replay import Stretch, stretches
@@ -25,6 +24,7 @@ from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, TrialSpec
 from tuning.references import load_data
 from tuning.spec import Resources, SweepSpec
+from tuning.trust import record
 from tuning.trust.comparison import Comparison, Row, Weights
 from tuning.trust.progress import Progress
 
@@ -72,8 +72,8 @@ def replay(name: str, number: int, home: str | None = None) -> Replay:
     comparison = Comparison(
         rows=rows,
         weights=weights,
-        loosely=_loosely(sweep.spec, trial, content, course, device),
-        others=_contradictions(trial, content, math.isfinite(_repeated_since(sweep.spec, trial))),
+        loosely=record.rounding(sweep.spec, trial, content, course, device),
+        others=record.contradictions(trial, content, math.isfinite(record.repeated_since(sweep.spec, trial))),
     )
     return Replay(sweep=sweep, trial=trial, course=course, device=machine.kind(device), comparison=comparison)
 
@@ -133,7 +133,7 @@ def _compared(
             if training.epoch == content["epoch"]:
                 weights = compared(content["state_dict"], training.model, training.epoch)
             progress.advance()
-    metric, since = str(sweep.spec.metric), _repeated_since(sweep.spec, trial)
+    metric, since = str(sweep.spec.metric), record.repeated_since(sweep.spec, trial)
     missing = [None] * (len(history) - len(replayed))
     rows = [
         Row(
@@ -163,7 +163,7 @@ def _trained(
     run = trained_again(one, spec, splits, course, device)
     for epoch in range(1, course[-1].last + 1):
         try:
-            with machine.threads(_threads(spec, trial, epoch)):
+            with machine.threads(record.threads(spec, trial, epoch)):
                 training = next(run, None)
         except Exception as error:  # of a user's model or data, of a device
             raise SweepError(
@@ -173,12 +173,6 @@ def _trained(
         if training is None:
             return
         yield training
-
-
-def _threads(spec: SweepSpec, trial: TrialRecord, epoch: int) -> int:
-    """Return with how many threads an epoch was trained; by the sweep's resources where that is not known."""
-    known = [int(count) for first, _, count in trial.machines if first <= epoch]
-    return known[-1] if known else max(1, math.floor(spec.resources.cpus))
 
 
 def compared(recorded: Mapping[str, Tensor], replayed: Mapping[str, Tensor], epoch: int) -> Weights:
@@ -196,60 +190,3 @@ def compared(recorded: Mapping[str, Tensor], replayed: Mapping[str, Tensor], epo
         of += float(a.square().sum())
         apart += float((a - b).nan_to_num().square().sum())
     return Weights(epoch=epoch, is_equal=is_equal, distance=math.sqrt(apart / of) if of else math.sqrt(apart))
-
-
-def _repeated_since(spec: SweepSpec, trial: TrialRecord) -> float:
-    """Return the first epoch of which the study may have its value from a training that a death undid.
-
-    Trials come to another stack at rungs; elsewhere only after a death or an interruption.
-    """
-    rungs = halving.rungs_of(spec.early_stopping, spec.epochs or 0)
-    others = [first for first, _, _ in trial.stacks[1:] if first - 1 not in rungs]
-    return min(others, default=math.inf)
-
-
-def _loosely(
-    spec: SweepSpec,
-    trial: TrialRecord,
-    content: Mapping[str, Any],
-    course: Sequence[Stretch],
-    device: torch.device,
-) -> list[str]:
-    """Return why the replay may round otherwise than the training did."""
-    here, found = machine.kind(device), []
-    kinds = {str(kind) for _, kind, _ in trial.machines}
-    if not kinds:
-        found.append("on what kind of device it was trained is not recorded")
-    elif kinds != {here}:
-        found.append(f"it was trained on {', '.join(sorted(kinds))}, and again on {here}")
-    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    recorded = content.get("versions") or {}
-    for package, version in versions.items():
-        if recorded.get(package) != version:
-            found.append(
-                f"it was trained with {package} {recorded.get(package, '(unknown)')}, here is {version}"
-            )
-    if spec.ranks > 1:
-        found.append(f"it was trained on {spec.ranks} GPUs at the same time, and again on one")
-    if spec.compile and any(stretch.width > 1 for stretch in course):
-        found.append("it was trained with --compile, which replaces steps at a moment that is not recorded")
-    return found
-
-
-def _contradictions(trial: TrialRecord, content: Mapping[str, Any], repeated: bool) -> list[str]:
-    """Return where study and checkpoint do not say the same of the trial.
-
-    Args:
-        repeated: whether the study may have values of a training that a death undid.
-    """
-    found = []
-    if content["hyperparameters"] != trial.hyperparameters:
-        found.append("study and checkpoint have other hyperparameters")
-    if content["epoch"] != trial.epoch and not repeated:
-        found.append(
-            f"the best epoch is {trial.epoch} in the study, but {content['epoch']} in the checkpoint"
-        )
-    trained = len(content["history"]) - (trial.state is State.DIVERGED)
-    if sorted(trial.values) != list(range(1, trained + 1)):
-        found.append(f"the study has {len(trial.values)} epochs, but the checkpoint {trained}")
-    return found

@@ -1,0 +1,33 @@
+"""What an error in a cohort says: of its members, of the memory, of the process, or of the device."""
+
+from pathlib import Path
+
+import torch
+
+from tuning.engine import ranks
+from tuning.errors import first_line, raised_in
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no memory left; on the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error says nothing of the trial, which may train in another process."""
+    return is_device_lost(error) or isinstance(error, ranks.RankDied)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a GPU takes no more work from this process, as after an assertion in one of its kernels."""
+    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
+
+
+def one_by_one(error: Exception) -> str:
+    """Return one line: what stands against stacking, and in which line of whose code."""
+    reason = first_line(error, type(error).__name__).partition(". ")[0].rstrip(".")
+    at = raised_in(error)
+    where = f" at {Path(at.filename).name}:{at.lineno}, `{at.line}`" if at else ""
+    return f"trials train one by one, they cannot be stacked: {reason}{where}"
