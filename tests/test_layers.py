@@ -38,6 +38,7 @@ LEVELS = {
     "tolerance": 1,
     "sizing": 1,
     "notation": 1,
+    "rules": 1,
     "spec": 1,
     "storage": 1,
     # training

@@ -10,8 +10,9 @@ import yaml
 from tuning import references
 from tuning.errors import RequestError
 from tuning.naming import unknown
+from tuning.rules import REAL
 from tuning.space import Scalar, is_finite, number, parse_search, to_option, to_plain
-from tuning.spec import REAL, EarlyStopping, Resources, SweepSpec
+from tuning.spec import EarlyStopping, Resources, SweepSpec
 
 MAX_VALUES, MAX_DEPTH, MAX_DIGITS = 100_000, 20, 300
 """Of a spec file. Ours need a few dozen values, four deep; what is beyond was made to fill the memory."""

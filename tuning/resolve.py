@@ -9,8 +9,9 @@ from tuning.errors import RequestError
 from tuning.naming import unknown
 from tuning.records import Mode
 from tuning.references import ModelReference, is_callable_reference
+from tuning.rules import REAL
 from tuning.space import Choice, Dimension, parse_search
-from tuning.spec import REAL, TRAINING_HYPERPARAMETERS, SweepSpec
+from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
 
 Task = Literal["classification", "regression"]
 

@@ -7,11 +7,10 @@ from typing import Literal, get_args
 
 from tuning import paths
 from tuning.errors import RequestError
-from tuning.naming import unknown
 from tuning.records import Mode
-from tuning.space import Dimension, Scalar, ends, is_finite, parse_search, to_plain
+from tuning.rules import REAL, check_amount, check_count, check_value, check_word
+from tuning.space import Dimension, Scalar, ends, parse_search, to_plain
 
-Optimizer = Literal["sgd", "rmsprop", "adagrad", "adam"]
 StoppingKind = Literal["asha", "median", "none"]
 Precision = Literal["fp32", "bf16"]
 
@@ -27,21 +26,8 @@ TRAINING_HYPERPARAMETERS = (
 )
 """Hyperparameters that belong to training; all others go to the model's constructor."""
 
-LEAST_SHARE = 0.0001
-
 UUID = r"[0-9A-Za-z-]{1,36}"
 """A sweep's id: it becomes a part of folder names and of MLflow's queries."""
-
-REAL = {
-    "lr": "0 < lr",
-    "momentum": "0 <= momentum < 1",
-    "weight_decay": "0 <= weight_decay",
-    "alpha": "0 <= alpha < 1",
-    "beta2": "0 <= beta2 < 1",
-    "dropout": "0 <= dropout < 1",
-    "bn_momentum": "0 < bn_momentum <= 1",
-}
-"""Real-valued hyperparameters and the rule that each value keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +41,9 @@ class EarlyStopping:
     """Rungs are grace_epochs * reduction^n; with asha the best 1/reduction of a rung goes on."""
 
     def __post_init__(self) -> None:
-        _check_word("early_stopping.kind", self.kind, get_args(StoppingKind))
-        _check_count("early_stopping.grace_epochs", self.grace_epochs)
-        _check_count("early_stopping.reduction", self.reduction, least=2)
+        check_word("early_stopping.kind", self.kind, get_args(StoppingKind))
+        check_count("early_stopping.grace_epochs", self.grace_epochs)
+        check_count("early_stopping.reduction", self.reduction, least=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +55,9 @@ class Resources:
     """A share (0.25) or a whole number of GPUs; None: chosen by what the cluster has."""
 
     def __post_init__(self) -> None:
-        _check_amount("resources.cpus", self.cpus)
+        check_amount("resources.cpus", self.cpus)
         if self.gpus is not None:
-            _check_amount("resources.gpus", self.gpus)
+            check_amount("resources.gpus", self.gpus)
         if not self.cpus and not self.gpus:
             raise RequestError("A worker needs a CPU or a GPU share, but got resources cpus=0, gpus=0.")
 
@@ -122,62 +108,9 @@ class SweepSpec:
     def __post_init__(self) -> None:
         if self.search is not None:  # Python callers may give ranges in the YAML notation
             object.__setattr__(self, "search", parse_search(self.search, REAL))
-        for key in ("trials", "max_failures"):
-            _check_count(key, getattr(self, key))
-        for key in ("epochs", "batch_size", "max_concurrent"):
-            if getattr(self, key) is not None:
-                _check_count(key, getattr(self, key))
-        if not isinstance(self.compile, bool):
-            raise RequestError(f"`compile` must be true or false, but got {self.compile!r}.")
-        for key, kind in (("early_stopping", EarlyStopping), ("resources", Resources)):
-            if not isinstance(getattr(self, key), kind):
-                raise RequestError(
-                    f"`{key}` must be of tuning.{kind.__name__}, but got {getattr(self, key)!r}."
-                )
-        _check_word("precision", self.precision, get_args(Precision))
-        if self.trial_timeout is not None:
-            _check_amount("trial_timeout", self.trial_timeout, is_share=False)
-            if not self.trial_timeout:
-                raise RequestError("`trial_timeout` must be more than 0 seconds; leave it out for none.")
-        if self.cohort != "auto":
-            _check_count("cohort", self.cohort)
-            if self.cohort > 1 and self.ranks > 1:
-                raise RequestError(
-                    f"A trial that has several GPUs trains alone, but `cohort` is {self.cohort} and "
-                    f"resources.gpus {self.ranks}; leave one of them out."
-                )
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise RequestError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
-        for key in ("model", "data", "metric", "address", "tracking_uri", "storage", "home"):
-            value = getattr(self, key)
-            if key in ("model", "data") and callable(value):
-                name = getattr(value, "__name__", "NAME")
-                raise RequestError(
-                    f"`{key}` must name where workers find it, but got {value!r} itself; write "
-                    f"'file.py:{name}' or 'package.module:{name}'."
-                )
-            if value is not None and not (isinstance(value, str) and value.strip()):
-                raise RequestError(f"`{key}` must be text, but got {value!r}.")
-        if self.mode is not None:
-            _check_word("mode", self.mode, get_args(Mode))
-        if self.name is not None:
-            paths.check_name(str(self.name))
-        if self.from_ is not None:
-            paths.check_name(str(self.from_))
-            if self.from_ == self.name:
-                raise RequestError(
-                    f"`from` must name an earlier sweep, but {self.name!r} is this one's own name; give the "
-                    f"new one another (--name), or extend it: `tuning resume {self.name} --trials TOTAL`."
-                )
-        if self.id is not None and not (isinstance(self.id, str) and re.fullmatch(UUID, self.id)):
-            raise RequestError(
-                f"`id` must be a sweep's UUID, but got {self.id!r}; leave it out: it is given."
-            )
-        if self.address is not None and self.address.startswith("ray://"):
-            raise RequestError(
-                f"--address must be a cluster that the driver runs on, but got {self.address!r}: over ray:// "
-                "study and records would move to the head unasked. Use `ray job submit -- tuning sweep ...`."
-            )
+        _check_amounts(self)
+        _check_texts(self)
+        _check_names(self)
         _check_hyperparameters(self)
 
     @property
@@ -188,6 +121,70 @@ class SweepSpec:
     @property
     def is_resolved(self) -> bool:
         return None not in (self.name, self.data, self.epochs, self.batch_size, self.metric, self.mode)
+
+
+def _check_amounts(spec: SweepSpec) -> None:
+    """Refuse what of a spec is counted, measured or switched, where it is not as it must be."""
+    for key in ("trials", "max_failures"):
+        check_count(key, getattr(spec, key))
+    for key in ("epochs", "batch_size", "max_concurrent"):
+        if getattr(spec, key) is not None:
+            check_count(key, getattr(spec, key))
+    if not isinstance(spec.compile, bool):
+        raise RequestError(f"`compile` must be true or false, but got {spec.compile!r}.")
+    for key, kind in (("early_stopping", EarlyStopping), ("resources", Resources)):
+        if not isinstance(getattr(spec, key), kind):
+            raise RequestError(f"`{key}` must be of tuning.{kind.__name__}, but got {getattr(spec, key)!r}.")
+    if spec.trial_timeout is not None:
+        check_amount("trial_timeout", spec.trial_timeout, is_share=False)
+        if not spec.trial_timeout:
+            raise RequestError("`trial_timeout` must be more than 0 seconds; leave it out for none.")
+    if spec.cohort != "auto":
+        check_count("cohort", spec.cohort)
+        if spec.cohort > 1 and spec.ranks > 1:
+            raise RequestError(
+                f"A trial that has several GPUs trains alone, but `cohort` is {spec.cohort} and "
+                f"resources.gpus {spec.ranks}; leave one of them out."
+            )
+    if not isinstance(spec.seed, int) or isinstance(spec.seed, bool) or spec.seed < 0:
+        raise RequestError(f"`seed` must be a whole number >= 0, but got {spec.seed!r}.")
+
+
+def _check_texts(spec: SweepSpec) -> None:
+    """Refuse what of a spec is written, where it is no text, or none that is known."""
+    for key in ("model", "data", "metric", "address", "tracking_uri", "storage", "home"):
+        value = getattr(spec, key)
+        if key in ("model", "data") and callable(value):
+            name = getattr(value, "__name__", "NAME")
+            raise RequestError(
+                f"`{key}` must name where workers find it, but got {value!r} itself; write "
+                f"'file.py:{name}' or 'package.module:{name}'."
+            )
+        if value is not None and not (isinstance(value, str) and value.strip()):
+            raise RequestError(f"`{key}` must be text, but got {value!r}.")
+    check_word("precision", spec.precision, get_args(Precision))
+    if spec.mode is not None:
+        check_word("mode", spec.mode, get_args(Mode))
+    if spec.address is not None and spec.address.startswith("ray://"):
+        raise RequestError(
+            f"--address must be a cluster that the driver runs on, but got {spec.address!r}: over ray:// "
+            "study and records would move to the head unasked. Use `ray job submit -- tuning sweep ...`."
+        )
+
+
+def _check_names(spec: SweepSpec) -> None:
+    """Refuse names of sweeps that can be no folder, and ids that are none."""
+    if spec.name is not None:
+        paths.check_name(str(spec.name))
+    if spec.from_ is not None:
+        paths.check_name(str(spec.from_))
+        if spec.from_ == spec.name:
+            raise RequestError(
+                f"`from` must name an earlier sweep, but {spec.name!r} is this one's own name; give the "
+                f"new one another (--name), or extend it: `tuning resume {spec.name} --trials TOTAL`."
+            )
+    if spec.id is not None and not (isinstance(spec.id, str) and re.fullmatch(UUID, spec.id)):
+        raise RequestError(f"`id` must be a sweep's UUID, but got {spec.id!r}; leave it out: it is given.")
 
 
 def _check_hyperparameters(spec: SweepSpec) -> None:
@@ -211,47 +208,3 @@ def _check_hyperparameters(spec: SweepSpec) -> None:
                     f"{where} must lie in the search range {to_plain(search[key])}, but got {value!r}; "
                     "widen the range or change the value."
                 )
-
-
-def check_value(key: str, value: object, where: str | None = None) -> None:
-    """Refuse a hyperparameter value that no trial could train with."""
-    where = where or f"fixed.{key}"
-    if key == "optimizer":
-        _check_word(where, value, get_args(Optimizer))
-    elif key == "batch_size":
-        _check_count(where, value)
-    elif key == "augment":
-        if not isinstance(value, bool):
-            raise RequestError(f"{where} must be true or false, but got {value!r}.")
-    elif key in REAL and not (value is None and key == "bn_momentum"):
-        if not is_finite(value):
-            hint = "; a range is LOW:HIGH or LOW:HIGH:log" if where.startswith("search.") else ""
-            raise RequestError(f"{where} must be a finite number, but got {value!r}{hint}.")
-        upper_open = value < 1 if key != "bn_momentum" else value <= 1
-        lower = value > 0 if key in ("lr", "bn_momentum") else value >= 0
-        if not (lower and (upper_open or key in ("lr", "weight_decay"))):
-            raise RequestError(f"`{REAL[key]}` must hold, but got {where}={value}.")
-
-
-def _check_word(key: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise unknown(f"`{key}`", value, known)
-
-
-def _check_count(key: str, value: object, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise RequestError(f"`{key}` must be a whole number >= {least}, but got {value!r}.")
-
-
-def _check_amount(key: str, value: object, *, is_share: bool = True) -> None:
-    if not is_finite(value) or value < 0:
-        raise RequestError(f"`{key}` must be a number >= 0, but got {value!r}.")
-    if is_share and 0 < value < LEAST_SHARE:
-        raise RequestError(
-            f"`{key}` must be 0 or at least {LEAST_SHARE}, Ray's least share, but got {value!r}."
-        )
-    if is_share and value > 1 and value != int(value):
-        raise RequestError(
-            f"`{key}` must be a share below 1 or a whole number, but got {value}: "
-            "Ray gives shares of one unit only."
-        )
