@@ -46,8 +46,9 @@ NOTES = {
 HEAD = """# The documented models
 
 What each is, and the best hyperparameters that are known: found by the commands shown, confirmed with fresh
-seeds (`tuning confirm`: mean and 95 % interval over the seeds on the validation split, mean on the
-test split; "flattered" is by how much the search's own figure was better). The figure is one of those that
+seeds (`tuning confirm`): the mean over seeds on the validation split, which chose each one's epoch, and the
+mean on the test split, which chose nothing, each with its 95 % interval; "flattered by" is by how much the
+search's own figure was better than the latter. The figure is one of those that
 `tuning inspect` draws of the winner. `tuning models NAME` prints the network, and
 `python -m benchmarks.documented --keep` writes this page anew.
 """
@@ -139,17 +140,26 @@ def _card(name: str) -> Iterator[str]:
 def _found(best: dict[str, Any], confirmed: dict[str, Any]) -> Iterator[str]:
     rows = []
     for one in confirmed["trials"]:
-        tests = ", ".join(f"{key} {value:.4g}" for key, value in one["test"].items())
-        low, high = one["interval"]
-        mean = f"{one['mean']:.4g} ({low:.4g} to {high:.4g})"
         number = f"**{one['trial']}**" if one["trial"] == best["trial"] else str(one["trial"])
-        rows.append((number, f"{one['searched']:.4g}", mean, f"{one['flattered']:.2g}", tests))
+        rows.append(
+            (
+                number,
+                f"{one['searched']:.4g}",
+                f"{one['mean']:.4g}{_between(one['interval'])}",
+                f"{one['held_out']['mean']:.4g}{_between(one['held_out']['interval'])}",
+                f"{one['flattered']:.2g}",
+            )
+        )
     found = ", ".join(f"{key} {_short(value)}" for key, value in best["hyperparameters"].items())
     yield f"Best known: **{found}** (trial {best['trial']})."
     yield ""
     yield tables.table(
-        ("trial", f"{confirmed['metric']} in the search", "confirmed", "flattered by", "test"), rows
+        ("trial", f"{confirmed['metric']} in the search", "fresh seeds", "held out", "flattered by"), rows
     )
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else " ({:.4g} to {:.4g})".format(*interval)
 
 
 def _short(value: Any) -> str:

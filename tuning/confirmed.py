@@ -29,9 +29,11 @@ class Confirmed:
     """Metrics of that epoch's model on the test split, by seed."""
     mean: float
     """Of `values`."""
-    low: float
-    """The 95 % confidence interval of the mean."""
-    high: float
+    low: float | None
+    """The 95 % confidence interval of the mean; None where one seed alone did not diverge."""
+    high: float | None
+    held_out: "HeldOut | None" = None
+    """The metric's own figure on the test split; None in studies of earlier versions."""
 
     @property
     def diverged(self) -> int:
@@ -43,12 +45,33 @@ class Confirmed:
         return {key: sum(one[key] for one in found) / len(found) for key in (found[0] if found else ())}
 
     def flattered(self, mode: Mode) -> float:
-        """Return by how much the search's figure is better than the mean; negative: it is worse."""
-        return self.searched - self.mean if mode == "max" else self.mean - self.searched
+        """Return by how much the search's figure is better than what was held out; negative: it is worse.
 
-    def rank(self, mode: Mode) -> tuple[int, float, int]:
-        """Return what orders trials, the best first: those that never diverged, by their mean."""
-        return self.diverged, self.mean if mode == "min" else -self.mean, self.trial
+        The mean of the seeds on the validation split will not do where the test split is known: each of them
+        is that of a best epoch, chosen there.
+        """
+        mean = self.mean if self.held_out is None else self.held_out.mean
+        return self.searched - mean if mode == "max" else mean - self.searched
+
+    @property
+    def is_unreliable(self) -> bool:
+        """Whether it diverged with half of the seeds or more."""
+        return 2 * self.diverged >= len(self.values)
+
+    def rank(self, mode: Mode) -> tuple[bool, float, int]:
+        """Return what orders trials, the best first: by their mean, those that often diverged last."""
+        return self.is_unreliable, self.mean if mode == "min" else -self.mean, self.trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """What a trial's trainings came to on the test split, which no choice has seen."""
+
+    metric: str
+    mean: float
+    low: float | None
+    """The 95 % confidence interval of the mean, as of `Confirmed`."""
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +115,12 @@ class Confirmation:
 
     def metrics(self) -> dict[str, float]:
         """Return what MLflow is to show of the best one."""
-        return {
-            "confirmed_mean": self.best.mean,
-            "confirmed_low": self.best.low,
-            "confirmed_high": self.best.high,
-        }
+        best, found = self.best, self.best.held_out
+        told = {"confirmed_mean": best.mean, "confirmed_low": best.low, "confirmed_high": best.high}
+        if found is not None:
+            of = f"confirmed_{found.metric}"
+            told |= {f"{of}_mean": found.mean, f"{of}_low": found.low, f"{of}_high": found.high}
+        return {key: value for key, value in told.items() if value is not None}
 
     def to_plain(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}
@@ -111,10 +135,7 @@ class Confirmation:
                 or plain["mode"] not in get_args(Mode)
             ):
                 return None
-            trials = tuple(
-                Confirmed(**{**one, "values": tuple(one["values"]), "test": tuple(one["test"])})
-                for one in plain["trials"]
-            )
+            trials = tuple(map(_from_plain, plain["trials"]))
             found = cls(
                 **{key: plain[key] for key in plain if key not in ("format", "trials", "hopeless")},
                 trials=trials,
@@ -127,21 +148,43 @@ class Confirmation:
             return None
 
 
+def _from_plain(one: Mapping[str, Any]) -> Confirmed:
+    held_out = one.get("held_out")
+    lists = {"values": tuple(one["values"]), "test": tuple(one["test"])}
+    return Confirmed(**{**one, **lists, "held_out": held_out and HeldOut(**held_out)})
+
+
 def _is_sound(one: Confirmed) -> bool:
     """Whether every value is of its kind, which in a study may be any."""
-    figures = [one.searched, one.mean, one.low, one.high, *(v for v in one.values if v is not None)]
+    figures = [one.searched, one.mean]
+    open_ = [one.low, one.high, *one.values]
+    if one.held_out is not None:
+        figures.append(one.held_out.mean)
+        open_ += [one.held_out.low, one.held_out.high]
     for metrics in one.test:
         figures += (metrics or {}).values()
+    figures += [value for value in open_ if value is not None]
     return type(one.trial) is int and all(map(is_finite, figures))
+
+
+def interval_in_words(one: Confirmed | HeldOut) -> str:
+    return "-" if one.low is None else f"{one.low:.5g} to {one.high:.5g}"
+
+
+def _ends(one: Confirmed | HeldOut) -> list[float | None] | None:
+    return None if one.low is None else [one.low, one.high]
 
 
 def facts_of(found: Confirmation, one: Confirmed) -> dict[str, Any]:
     """Return what there is to say of a confirmed trial, as plain data."""
+    held_out = one.held_out
     return {
         "trial": one.trial,
         "searched": one.searched,
         "mean": one.mean,
-        "interval": [one.low, one.high],
+        "interval": _ends(one),
+        "held_out": held_out
+        and {"metric": held_out.metric, "mean": held_out.mean, "interval": _ends(held_out)},
         "flattered": one.flattered(found.mode),
         "seeds": found.seeds,
         "diverged": one.diverged,

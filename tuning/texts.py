@@ -1,5 +1,6 @@
 """Facts about a sweep (`standing.sweep_facts`) as text for the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tuning.screen import describe
@@ -89,15 +90,21 @@ def best_text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, *_confirmed_lines(facts)])
 
 
+def _ends(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else ", 95 % interval {:.5g} to {:.5g}".format(*interval)
+
+
 def _confirmed_lines(facts: dict[str, Any]) -> list[str]:
     """Return what fresh seeds made of the best trial, if it was confirmed."""
     found = facts.get("confirmed")
     if found is None:
         return []
-    low, high = found["interval"]
-    test = "".join(f", {key} {value:.5g}" for key, value in found["test"].items())
-    said = f"in the mean of {found['seeds']} fresh seeds, 95 % interval {low:.5g} to {high:.5g}{test}"
-    lines = [f"confirmed   {facts['metric']} {found['mean']:.5g} {said}"]
+    diverged = f" ({found['diverged']} diverged)" if found["diverged"] else ""
+    seeds = f"in the mean of {found['seeds']} fresh seeds{diverged}{_ends(found['interval'])}"
+    lines = [f"confirmed   {facts['metric']} {found['mean']:.5g} {seeds}"]
+    if (held_out := found["held_out"]) is not None:
+        said = f"{held_out['metric']} {held_out['mean']:.5g}{_ends(held_out['interval'])}"
+        lines.append(f"            held out: {said}")
     if hopeless := found["hopeless"]:
         lines.append(f"            diverged with every fresh seed: trial {', '.join(map(str, hopeless))}")
     if (newer := found["not_confirmed"]) is not None:

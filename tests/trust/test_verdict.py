@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from tuning.records import Mode, State
 from tuning.sizing import Measured, Sizing
 from tuning.spec import SweepSpec
 from tuning.trust import again, confirm_texts, verdict
-from tuning.trust.statistics import Interval, confidence, prediction, welch
+from tuning.trust.statistics import confidence, prediction, welch
 
 # ---- the statistics ----------------------------------------------------------------------------
 
@@ -22,10 +23,11 @@ from tuning.trust.statistics import Interval, confidence, prediction, welch
 def test_intervals_are_students() -> None:
     """t of 2 degrees of freedom at 97.5 %: 4.302653 (any table)."""
     found, further = confidence([1.0, 2.0, 3.0]), prediction([1.0, 2.0, 3.0])
+    assert found is not None and further is not None
     assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
     assert (further.low, further.high) == pytest.approx((2 - 4.302653 * (4 / 3) ** 0.5, 6.968276), rel=1e-6)
-    assert confidence([2.0]) == Interval(2.0, 2.0)
     assert 4.5 not in found and 4.4 in found
+    assert confidence([2.0]) is prediction([2.0]) is None
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,8 @@ def test_intervals_are_students() -> None:
         ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], 0.0213115),  # t = 3.674235 with 4 degrees of freedom
         ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], 1.0),
         ([1.0, 1.0], [1.0, 1.0], 1.0),
-        ([1.0, 1.0], [2.0, 2.0], 0.0),
+        ([1.0, 1.0], [2.0, 2.0], 1 / 3),  # of six ways to draw two of these four, two part them so
+        ([1.0] * 5, [2.0] * 5, 1 / 126),
     ],
 )
 def test_welchs_test(one: list[float], other: list[float], p: float) -> None:
@@ -46,7 +49,7 @@ def test_welchs_test(one: list[float], other: list[float], p: float) -> None:
 
 def summary(trial: int, *values: float | None, searched: float = 0.5) -> Confirmed:
     runs = [None if value is None else (value, {"test_loss": 2 * value}) for value in values]
-    found = verdict.summary(trial, searched, runs)
+    found = verdict.summary(trial, searched, runs, "val_loss")
     assert found is not None
     return found
 
@@ -62,8 +65,10 @@ GOOD, SAME, BETTER = (0.50, 0.51, 0.52), (0.49, 0.51, 0.52), (0.30, 0.31, 0.32)
         ([summary(3, *GOOD), summary(1, *SAME)], True, 1, "trial 1 has the better mean"),
         ([summary(3, *GOOD), summary(1, *BETTER)], False, 1, "trial 1 is better than trial 3"),
         ([summary(3, *GOOD), summary(1, *SAME), summary(2, *BETTER)], False, 2, "trial 2 is better"),
-        ([summary(3, 0.1, 0.1, None), summary(1, *GOOD)], False, 1, "trial 3 diverged with 1 of 3"),
-        ([summary(3, *GOOD), summary(1, 0.1, 0.1, None)], True, 3, "no other of the 2"),
+        ([summary(3, 0.1, 0.1, None), summary(1, *GOOD)], True, 3, "; trial 3 diverged with 1 of 3"),
+        ([summary(3, 0.1, None, None), summary(1, *GOOD)], False, 1, "trial 3 diverged with 2 of 3"),
+        ([summary(3, 0.1, None, None)], False, 3, "trial 3 diverged with 2 of 3"),
+        ([summary(3, *GOOD), summary(1, 0.1, 0.11, None)], False, 1, "trial 1 is better than trial 3"),
         ([summary(3, *GOOD), summary(1, 0.1, None, None)], True, 3, "no other of the 2"),
     ],
 )
@@ -83,12 +88,36 @@ def test_with_many_others_a_difference_must_be_larger() -> None:
     assert verdict.judge("val_loss", "min", 3, [winner, *others]).holds
 
 
-@pytest.mark.parametrize(("mode", "flattered"), [("max", 0.25), ("min", -0.25)])
-def test_a_figure_flatters_by_what_it_is_better_than_the_mean(mode: Mode, flattered: float) -> None:
+@pytest.mark.parametrize(("mode", "flattered"), [("max", -0.25), ("min", 0.25)])
+def test_a_figure_flatters_by_what_it_is_better_than_what_was_held_out(mode: Mode, flattered: float) -> None:
     found = summary(0, 0.25, 0.5, 0.75, searched=0.75)
+    assert found.mean == 0.5 and found.test_means == {"test_loss": 1.0}
     assert found.flattered(mode) == flattered
-    assert found.test_means == {"test_loss": 1.0}
+    assert replace(found, held_out=None).flattered(mode) == -flattered, "of an earlier version: than the mean"
     assert verdict.is_typical(found) and not verdict.is_typical(summary(0, 0.25, 0.26, searched=0.75))
+
+
+def test_the_interval_of_what_was_held_out_is_its_own() -> None:
+    found, tested = summary(0, 0.25, 0.5, None, 0.75), confidence([0.5, 1.0, 1.5])
+    assert found.held_out is not None and tested is not None
+    assert (found.held_out.metric, found.held_out.mean) == ("test_loss", 1.0)
+    assert (found.held_out.low, found.held_out.high) == (0.0, tested.high), "no loss is below 0"
+
+
+def test_one_seed_that_did_not_diverge_says_nothing_of_chance() -> None:
+    found = summary(0, 0.25, None, searched=0.75)
+    assert (found.low, found.high, verdict.is_typical(found)) == (None, None, None)
+    judged = verdict.judge("val_loss", "min", 2, [found])
+    assert judged.metrics() == {"confirmed_mean": 0.25, "confirmed_test_loss_mean": 0.5}
+    (row,) = (line for line in confirm_texts.text("x", judged).splitlines() if line.startswith("    0"))
+    assert row.split()[:7] == ["0", "0.75", "0.25", "-", "0.5", "-", "-0.25"]
+    assert row.endswith("diverged with 1 of 2 seeds")
+    assert Confirmation.from_plain(json.loads(json.dumps(judged.to_plain()))) == judged
+
+
+def test_a_winner_that_is_alone_is_not_said_to_hold() -> None:
+    said = confirm_texts.text("x", verdict.judge("val_loss", "min", 3, [summary(3, *GOOD)]))
+    assert "verdict     not compared: there is no other trial to compare trial 3 with" in said
 
 
 def test_a_winner_that_always_diverged_is_not_the_best() -> None:
@@ -149,6 +178,8 @@ PLAIN = FOUND.to_plain()
         {**PLAIN, "trials": [{"trial": 0}]},
         {**PLAIN, "trials": [{**PLAIN["trials"][0], "mean": "high"}]},
         {**PLAIN, "trials": [{**PLAIN["trials"][0], "test": [3]}]},
+        {**PLAIN, "trials": [{**PLAIN["trials"][0], "held_out": {"metric": "test_loss", "mean": "high"}}]},
+        {**PLAIN, "trials": [{**PLAIN["trials"][0], "low": "none"}]},
         {**PLAIN, "more": 1},
     ],
 )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from tuning import notation
+from tuning.confirmed import interval_in_words
 from tuning.pages import document
 from tuning.records import TrialRecord
 from tuning.report.palette import COLOURS
@@ -80,10 +81,14 @@ def _confirmed(view: View, best: TrialRecord) -> str:
     one = None if found is None else found.of(best.number)
     if found is None or one is None:
         return ""
+    held_out = ""
+    if one.held_out is not None:
+        interval = interval_in_words(one.held_out)
+        held_out = f"; held out, {escape(one.held_out.metric)} {one.held_out.mean:.5g} ({interval})"
     return (
         f"<br>Confirmed: {one.mean:.5g} in the mean of {found.seeds} fresh seeds (95 % interval "
-        f"{one.low:.5g} to {one.high:.5g}), "
-        "by which it is preferred, whatever other trials came to in the search."
+        f"{interval_in_words(one)}), by which it is preferred, whatever other trials came to in the "
+        f"search{held_out}."
     )
 
 

@@ -19,21 +19,24 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def within(self, other: "Interval") -> "Interval":
+        return Interval(max(self.low, other.low), min(self.high, other.high))
 
-def confidence(values: Sequence[float]) -> Interval:
-    """Return the 95 % confidence interval of the mean, by Student's t; of one value, that value."""
+
+def confidence(values: Sequence[float]) -> Interval | None:
+    """Return the 95 % confidence interval of the mean, by Student's t; None of one value."""
     return _around(values, 1 / len(values))
 
 
-def prediction(values: Sequence[float]) -> Interval:
-    """Return where one more value would lie 19 times out of 20, by Student's t."""
+def prediction(values: Sequence[float]) -> Interval | None:
+    """Return where one more value would lie 19 times out of 20, by Student's t; None of one value."""
     return _around(values, 1 + 1 / len(values))
 
 
-def _around(values: Sequence[float], share: float) -> Interval:
-    mean = statistics.fmean(values)
+def _around(values: Sequence[float], share: float) -> Interval | None:
     if len(values) < 2:
-        return Interval(mean, mean)
+        return None
+    mean = statistics.fmean(values)
     quantile = float(stdtrit(len(values) - 1, 1 - LEVEL / 2))
     half = quantile * statistics.stdev(values) * math.sqrt(share)
     return Interval(mean - half, mean + half)
@@ -42,13 +45,16 @@ def _around(values: Sequence[float], share: float) -> Interval:
 def welch(one: Sequence[float], other: Sequence[float]) -> float:
     """Return how likely two means differ as much by chance: the two-sided p of Welch's t-test.
 
+    Where all values of each side are equal, as accuracies of few examples may be, there is no variance to go
+    by: then it is the chance that so many values fall apart into these two sides (a permutation test).
+
     Args:
         one, other: at least two values each.
     """
     squares = [statistics.variance(values) / len(values) for values in (one, other)]
     apart = abs(statistics.fmean(one) - statistics.fmean(other))
     if not sum(squares):
-        return 0.0 if apart else 1.0
+        return 2 / math.comb(len(one) + len(other), len(one)) if apart else 1.0
     freedom = sum(squares) ** 2 / sum(
         square**2 / (len(values) - 1) for square, values in zip(squares, (one, other), strict=True)
     )

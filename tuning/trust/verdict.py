@@ -2,20 +2,22 @@
 
 The claim: no other of the trials that were trained again is better than the winner. It does not hold where
 another one's mean is better by more than chance makes (Welch's t-test, two-sided, at 5 % over all of them:
-Bonferroni), or where the winner diverged with some seed and another one never did. That it holds does not
-mean that the winner's mean is the best: among equals chance decides, and `best` goes by the means.
+Bonferroni), or where the winner diverged with half of the seeds or more. That it holds does not mean that the
+winner's mean is the best: among equals chance decides, and `best` goes by the means.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tuning.confirmed import Confirmation, Confirmed, Run
+from tuning.confirmed import Confirmation, Confirmed, HeldOut, Run
 from tuning.records import Mode
 from tuning.trust.statistics import LEVEL, Interval, confidence, prediction, welch
 
-RANGES = {"val_accuracy": Interval(0.0, 1.0), "val_loss": Interval(0.0, math.inf)}
-"""Values that a metric can have."""
+RANGES = {"accuracy": Interval(0.0, 1.0), "loss": Interval(0.0, math.inf)}
+"""Values that a metric can have, by the end of its name."""
+
+ALL = Interval(-math.inf, math.inf)
 
 
 def summary(trial: int, searched: float, runs: Sequence[Run], metric: str = "") -> Confirmed | None:
@@ -24,19 +26,39 @@ def summary(trial: int, searched: float, runs: Sequence[Run], metric: str = "") 
     Args:
         metric: the interval holds no value that it cannot have: no accuracy above 1, no loss below 0.
     """
-    values = [run[0] for run in runs if run is not None]
-    if not values:
+    found = [run for run in runs if run is not None]
+    if not found:
         return None
-    interval = confidence(values)
+    low, high = _interval([value for value, _ in found], metric)
     return Confirmed(
         trial=trial,
         searched=searched,
         values=tuple(run and run[0] for run in runs),
         test=tuple(run and dict(run[1]) for run in runs),
-        mean=statistics.fmean(values),
-        low=interval.low if metric not in RANGES else max(interval.low, RANGES[metric].low),
-        high=interval.high if metric not in RANGES else min(interval.high, RANGES[metric].high),
+        mean=statistics.fmean(value for value, _ in found),
+        low=low,
+        high=high,
+        held_out=_held_out([metrics for _, metrics in found], metric),
     )
+
+
+def _interval(values: Sequence[float], metric: str) -> tuple[float, float] | tuple[None, None]:
+    """Return the ends of the mean's interval, as far as the metric can have such values."""
+    found = confidence(values)
+    if found is None:
+        return None, None
+    kept = found.within(RANGES.get(metric.rpartition("_")[2], ALL))
+    return kept.low, kept.high
+
+
+def _held_out(tests: Sequence[Mapping[str, float]], metric: str) -> HeldOut | None:
+    """Return what the metric's own figure comes to on the test split."""
+    name = f"test_{metric.removeprefix('val_')}"
+    values = [metrics[name] for metrics in tests if name in metrics]
+    if not values:
+        return None
+    low, high = _interval(values, name)
+    return HeldOut(metric=name, mean=statistics.fmean(values), low=low, high=high)
 
 
 def judge(
@@ -57,6 +79,8 @@ def judge(
     against = "" if winner in (None, first.trial) else f"trial {winner} diverged with every fresh seed"
     against = against or _against(first, others, mode)
     verdict = against or _for(first, others, mode)
+    if first.diverged and not against:
+        verdict += f"; {_diverged(first)}"
     besides = [number for number in hopeless if number != winner]
     if besides:
         verdict += f"; diverged with every fresh seed: {', '.join(map(str, besides))}"
@@ -74,8 +98,8 @@ def judge(
 
 def _against(winner: Confirmed, others: Sequence[Confirmed], mode: Mode) -> str:
     """Return what says that the winner is not the best; nothing if nothing does."""
-    if winner.diverged and any(not other.diverged for other in others):
-        return f"trial {winner.trial} diverged with {winner.diverged} of {len(winner.values)} fresh seeds"
+    if winner.is_unreliable:
+        return _diverged(winner)
     better = [other for other in others if other.rank(mode) < winner.rank(mode)]
     for other in sorted(better, key=lambda other: other.rank(mode)):
         p = _p(winner, other)
@@ -85,6 +109,10 @@ def _against(winner: Confirmed, others: Sequence[Confirmed], mode: Mode) -> str:
                 f"{winner.mean:.5g} in the mean, by more than chance makes (p = {p:.2g})"
             )
     return ""
+
+
+def _diverged(one: Confirmed) -> str:
+    return f"trial {one.trial} diverged with {one.diverged} of {len(one.values)} fresh seeds"
 
 
 def _p(one: Confirmed, other: Confirmed) -> float:
@@ -103,7 +131,10 @@ def _for(winner: Confirmed, others: Sequence[Confirmed], mode: Mode) -> str:
     return f"{said}; trial {best.trial} has the better mean, {best.mean:.5g} to {winner.mean:.5g}"
 
 
-def is_typical(found: Confirmed) -> bool:
-    """Whether the search's figure is one that a further seed may well give: 19 of 20 lie as near."""
-    values = [value for value in found.values if value is not None]
-    return found.searched in prediction(values)
+def is_typical(found: Confirmed) -> bool | None:
+    """Whether the search's figure is one that a further seed may well give: 19 of 20 lie as near.
+
+    None where one seed alone did not diverge, which tells nothing of that.
+    """
+    interval = prediction([value for value in found.values if value is not None])
+    return None if interval is None else found.searched in interval
