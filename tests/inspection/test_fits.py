@@ -1,5 +1,7 @@
 """Predictions against data: in raw units, and the same that the metrics are made of."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +48,12 @@ def test_the_points_of_a_curve_are_the_raw_data() -> None:
     assert len(x) == 2000
     assert float((y - (x.square() - 5)).std()) == pytest.approx(2, abs=0.1)
     assert (line.x[0], line.x[-1]) == pytest.approx((-7, 10), abs=0.02)
+
+
+def test_numbers_of_words_are_no_curve() -> None:
+    real = data.load("parabola", seed=0)
+    words = replace(real, preprocess={**real.preprocess, "dtype": "int64"})
+    assert fits.is_curve(real) and not fits.is_curve(words), "between two words there is nothing"
 
 
 def test_the_series_is_what_the_recorded_loss_is_made_of() -> None:

@@ -93,12 +93,18 @@ def test_colours_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "images", [torch.rand(2, 3, 4, 4) * 255, torch.linspace(-9, 3, 300_000).view(2, 1, 500, 300)]
+    "images",
+    [
+        torch.rand(2, 3, 4, 4) * 255,
+        torch.linspace(-9, 3, 300_000).view(2, 1, 500, 300),
+        torch.linspace(-9, 3, 1000).expand(2, 1, 4, 1000),  # as windows of a few sensors are
+    ],
 )
 def test_images_of_ones_own_are_scaled_to_what_can_be_seen(images: Tensor) -> None:
     shown = pictures.displayed(images, {"kind": "none"})
     assert max(shown.shape[1:3]) <= pictures.MAX_SIDE
     assert int(shown.max()) > 200 and int(shown.min()) < 60
+    assert pictures.data_uri(shown[0]).startswith("data:image/png")
 
 
 # ---- names of classes --------------------------------------------------------------------------

@@ -82,10 +82,17 @@ def test_few_curves_have_a_line_each_named_by_what_the_trials_differ_in() -> Non
     assert list(trace(panel, "completed").y) == [0.5, 1.5, 2.5], "a mark at the end of each tells the state"
 
 
+def test_a_value_at_the_edge_is_told_as_it_is() -> None:
+    good = [trial(i, [0.97, 0.98], mode="max") for i in range(20)]
+    panel = curves(seen(*good, trial(20, [0.11, 0.12], mode="max"), metric="val_accuracy", mode="max"))
+    found = trace(panel, "completed")
+    assert found.customdata[-3:-1] == ([20, 0.11], [20, 0.12]) and found.y[-3] == found.y[-2] > 0.12
+
+
 def test_many_curves_are_one_trace_per_state_with_a_gap_between_any_two() -> None:
     panel = curves(seen(*[trial(i, [0.5, 0.4]) for i in range(9)], trial(9, [0.9], State.PRUNED)))
     assert list(trace(panel, "completed").x)[:6] == [1, 2, None, 1, 2, None]
-    assert list(trace(panel, "completed").customdata)[:4] == [0, 0, None, 1]
+    assert list(trace(panel, "completed").customdata)[:4] == [[0, 0.5], [0, 0.4], None, [1, 0.5]]
     assert list(trace(panel, "pruned").y) == [0.9, None]
     assert panel.title == "Learning curves: 0 of 10 trials have trained for all 4 epochs"
 
@@ -387,6 +394,8 @@ SOME: list[dict[str, Any]] = [
     {"bn_momentum": None if i % 3 == 0 else 0.1, "width": 8 + i if i % 2 else 8.5 - i / 2} for i in range(14)
 ]
 
+DECAYS = (0, 0.0, 1e-4, True, 1)
+
 EDGES: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
     "no trial": ([], {}),
     "no trial with a value": ([trial(0, [], State.RUNNING), trial(1, [], State.FAILED, cause="x")], {}),
@@ -397,6 +406,13 @@ EDGES: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
     "no value where others have one": (
         [trial(i, [0.5 / (i + 1)], hyperparameters={"lr": 0.1, **one}) for i, one in enumerate(SOME)],
         {"search": SINGLE, "try_": SOME},
+    ),
+    "numbers that are equal and not the same": (
+        [
+            trial(i, [0.5 / (i + 1)], hyperparameters={"decay": (0, 0.0, 1e-4, True, 1)[i % 5]})
+            for i in range(12)
+        ],
+        {"search": SINGLE, "try_": [{"decay": 0}, {"decay": 0.0}, {"decay": 1e-4}, {"decay": True}]},
     ),
     "nothing searched": ([trial(0, [0.5])], {"search": {}}),
     "equal values": ([trial(i, [0.5]) for i in range(12)], {}),

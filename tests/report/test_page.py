@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def test_a_page_of_ten_thousand_trials_is_small_and_says_that_it_is_a_sample(lar
     marks = [one for one in page.data["history-data"]["data"] if one["name"] != "best so far"]
     assert sum(len(one["text"]) for one in marks) == 1000
     assert len(page.data["table-data"]["rows"]) == 10_000, "the table has them all"
+
+
+def test_a_page_of_long_trials_on_many_workers_is_small_too() -> None:
+    more = made_up.more_hyperparameters(13)
+    trials = made_up.search(10_000, epochs=200, workers=64, more=more, parts=4)
+    ended = [
+        replace(
+            trial,
+            state=State.COMPLETED,
+            values={epoch: 1 / (trial.number + epoch) for epoch in range(1, 201)},
+        )
+        for trial in trials
+    ]
+    sweep = made_up.sweep(ended, epochs=200, early_stopping=made_up.NONE, search={**made_up.SEARCH, **more})
+    assert len(rendered(sweep).encode()) < 10_000_000
 
 
 def test_counts_and_the_best_are_of_all_trials_also_of_those_that_are_not_drawn(

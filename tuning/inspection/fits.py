@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from tuning.data import Splits
+from tuning.data.preprocess import input_dtype
 from tuning.engine import solo
 from tuning.engine.batches import Batch
 
@@ -36,8 +37,9 @@ class Curve:
 
 
 def is_curve(splits: Splits) -> bool:
-    """Whether one number goes in and one comes out."""
-    return splits.task == "regression" and splits.input_shape == (1,) and splits.num_outputs == 1
+    """Whether one real number goes in and one comes out."""
+    is_real = input_dtype(splits.preprocess).is_floating_point
+    return splits.task == "regression" and splits.input_shape == (1,) and splits.num_outputs == 1 and is_real
 
 
 def has_dropout(model: nn.Module) -> bool:

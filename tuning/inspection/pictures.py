@@ -35,7 +35,8 @@ def displayed(inputs: Tensor, preprocess: dict[str, Any]) -> Tensor:
         images = (images - low) / (high - low).clamp(min=1e-12)
     side = max(images.shape[-2:])
     if side > MAX_SIDE:
-        images = interpolate(images, scale_factor=MAX_SIDE / side, mode="area")
+        size = [max(1, round(length * MAX_SIDE / side)) for length in images.shape[-2:]]
+        images = interpolate(images, size=size, mode="area")
     return (images.clamp(0, 1).nan_to_num() * 255).round().byte().permute(0, 2, 3, 1)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tuning.report.view import short
+from tuning.report.view import identity, short
 from tuning.space import Choice, Dimension
 
 MISSING = "none"
@@ -26,8 +26,8 @@ class Axis:
         if value is None:
             return -0.15
         if isinstance(self.dimension, Choice):
-            names = list(map(repr, self.dimension.choices))
-            return names.index(repr(value)) / (len(names) - 1) if len(names) > 1 else 0.5
+            known = list(map(identity, self.dimension.choices))
+            return known.index(identity(value)) / (len(known) - 1) if len(known) > 1 else 0.5
         low, high = self._scaled(self.dimension.low), self._scaled(self.dimension.high)
         return round((self._scaled(value) - low) / (high - low), 5) if high > low else 0.5
 

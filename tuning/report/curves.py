@@ -8,6 +8,7 @@ from tuning.records import State, TrialRecord
 from tuning.report import palette
 from tuning.report.panel import Panel
 from tuning.report.sample import sample, thinned
+from tuning.report.scale import rounded
 from tuning.report.view import View, hover, label, plain
 
 LABELLED = 8
@@ -16,7 +17,7 @@ LABELLED = 8
 CURVES = 300
 """More trials than these cannot be told apart."""
 
-POINTS = 60_000
+POINTS = 20_000
 """Of all curves together."""
 
 LABEL = 70
@@ -49,7 +50,8 @@ def curves(view: View) -> Panel:
     return Panel(
         "curves",
         _found(view, trained),
-        f"{of}, {how}. A curve ends where its trial ended or was stopped.",
+        f"{of}, {how}. A curve ends where its trial ended or was stopped; values that are far worse "
+        "than the others run along the edge.",
         figure,
     )
 
@@ -103,21 +105,21 @@ def _together(view: View, state: State, trials: Sequence[TrialRecord], most: int
     """Return the curves of many trials of one state as one trace, with a gap between any two."""
     x: list[int | None] = []
     y: list[float | None] = []
-    numbers: list[int | None] = []
+    said: list[tuple[int, float] | None] = []
     for trial in trials:
         epochs = thinned(trial.values, most)
         x += [*epochs, None]
         y += [*(view.scale.clip(trial.values[epoch]) for epoch in epochs), None]
-        numbers += [*[trial.number] * len(epochs), None]
+        said += [*((trial.number, rounded(trial.values[epoch])) for epoch in epochs), None]
     return go.Scatter(
         x=x,
         y=y,
-        customdata=numbers,
+        customdata=said,
         name=state.value,
         mode="lines+markers",
         connectgaps=False,
         line={"color": palette.COLOURS[state], "width": 1},
         marker={"symbol": palette.SYMBOLS[state], "size": 4},
         opacity=0.55 if len(trials) > 20 else 0.85,
-        hovertemplate="trial %{customdata}, epoch %{x}: %{y:.5g}<extra></extra>",
+        hovertemplate="trial %{customdata[0]}, epoch %{x}: %{customdata[1]:.5g}<extra></extra>",
     )

@@ -44,7 +44,8 @@ def history(view: View) -> Panel:
     return Panel(
         "history",
         _found(view, steps),
-        "Each mark is a trial at the best value of its epochs; those without a finite one stand at the edge. "
+        "Each mark is a trial at the best value of its epochs; those without a finite one, or with one that "
+        "is far worse than the others, stand at the edge. "
         "The line is the best so far of the trials that completed.",
         figure,
     )

@@ -121,7 +121,7 @@ def slices(view: View) -> Panel:
         "slices",
         title,
         "A mark is a trial at its best value, which of those that were stopped early is one of few epochs. "
-        f"Those without a finite value stand at the edge.{left_out}",
+        f"Those without a finite value, or with a far worse one, stand at the edge.{left_out}",
         figure,
     )
 

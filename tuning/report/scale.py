@@ -37,7 +37,13 @@ class Scale:
         """Return where a value stands; one that is no finite number stands at the bad edge."""
         if value is None or not math.isfinite(value):
             return self.worst
-        return rounded(min(max(value, self.low), self.high))
+        place = min(max(value, self.low), self.high)
+        return rounded(place) if self.log else round(place, self._digits)
+
+    @property
+    def _digits(self) -> int:
+        """Return the decimals that can be seen on a linear axis: a page holds thousands of places."""
+        return 4 - math.floor(math.log10(self.high - self.low)) if self.high > self.low else 8
 
     def axis(self) -> dict[str, Any]:
         """Return Plotly's axis, with a little room at both ends."""
@@ -54,8 +60,8 @@ class Scale:
 
 
 def rounded(value: float) -> float:
-    """Return a place on an axis with as many digits as can be seen: a page holds thousands of them."""
-    return float(f"{value:.8g}")
+    """Return a number with as many digits as are read."""
+    return float(f"{value:.5g}")
 
 
 def fit(metric: str, mode: Mode, values: Iterable[float]) -> Scale:

@@ -15,7 +15,7 @@ from tuning.report.view import View, brief, plain
 LANES = 80
 """More workers than these are not drawn, but counted."""
 
-FINE = 4000
+FINE = 1500
 """Of what is shorter than this part of the whole, gaps cannot be seen."""
 
 

@@ -73,7 +73,8 @@ def _tried(sweep: Sweep) -> dict[str, Dimension]:
     found: dict[str, Dimension] = {}
     for key in keys:
         values = [trial.hyperparameters.get(key) for trial in sweep.trials]
-        known = sorted({value for value in values if value is not None}, key=lambda v: (str(type(v)), v))
+        distinct = {identity(value): value for value in values if value is not None}
+        known = sorted(distinct.values(), key=lambda v: (str(type(v)), v))
         if len(known) + (None in values) < 2:
             continue
         if len(known) > FEW and all(map(is_finite, known)):
@@ -82,6 +83,11 @@ def _tried(sweep: Sweep) -> dict[str, Dimension]:
         else:
             found[key] = Choice(tuple(known))
     return found
+
+
+def identity(value: Any) -> tuple[bool, Any]:
+    """Return what two values have in common that are one: 1 and 1.0 are, 1 and True are not."""
+    return isinstance(value, bool), value
 
 
 def label(view: View, trial: TrialRecord) -> str:
