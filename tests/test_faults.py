@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 import models
 import tuning
 from tests import sweeps
-from tuning import cli, closing, drive, ledger, notation, plan, reuse, run, settle
+from tuning import cli, closing, drive, ledger, notation, plan, reuse, run, settle, storage
 from tuning.doctor import visit
 from tuning.export import winner
 from tuning.records import State, TrialRecord
@@ -232,8 +232,10 @@ def test_a_sweep_does_not_go_on_with_other_data(own: Path, home: Path, ray_clust
     (own / "own_data.py").write_text(DATA.replace("x.sum(1) > 0", "x.sum(1) > 1"))
     for name in [name for name in sys.modules if name.startswith("tuning_user_own_data")]:
         del sys.modules[name]  # as in a new process
+    kept = (home / "line" / "spec.yaml").read_bytes()
     with pytest.raises(tuning.RequestError, match="must be what the sweep 'line' began with"):
         tuning.sweep(spec(own, "good", trials=4))
+    assert (home / "line" / "spec.yaml").read_bytes() == kept, "what is refused changes no total"
     assert len(sweeps.read("line", home).study.trials) == 2
 
 
@@ -269,6 +271,9 @@ def test_an_end_that_the_disk_did_not_take_costs_no_epoch(
         with pytest.raises(tuning.SweepError, match=r"No space left on device.*tuning resume line"):
             tuning.sweep(spec(own, "good", trials=1))
     assert list((home / "line" / "resume").glob("*.pt")), "its last state is kept"
+    left = sweeps.read("line", home)
+    assert {run.info.status for run in left.children.values()} == {"SCHEDULED"}, "none is left RUNNING"
+    assert "tuning.best_trial" not in left.parent.data.tags, "nobody hears of what the next driver undoes"
     again = tuning.sweep(spec(own, "good", trials=1))
     assert again.states == {"completed": 1} and not list((home / "line" / "resume").iterdir())
     sweeps.assert_they_agree(again, sweeps.read("line", home))
@@ -346,4 +351,30 @@ def test_a_total_is_never_less_than_the_trials_that_have_begun(own: Path, home: 
         study.report(trial.number, 1, 0.5)
         study.tell(trial.number, State.COMPLETED)
     fewer = settle.open_study(replace(planned, spec=replace(planned.spec, trials=2)))
-    assert fewer.spec.trials == 3 and notation.load(planned.paths.spec).trials == 3
+    assert fewer.spec.trials == 3
+
+
+def test_a_total_that_is_less_than_the_trials_that_have_begun_is_not_kept(
+    own: Path, home: Path, ray_cluster: Any
+) -> None:
+    tuning.sweep(spec(own, "good", trials=2))
+    tuning.sweep(spec(own, "good", trials=1))
+    assert notation.load(home / "line" / "spec.yaml").trials == 2
+
+
+@pytest.mark.parametrize("lost", ["gone", "empty", "begun anew"])
+def test_a_study_that_was_lost_is_not_begun_anew_over_what_is_left_of_its_trials(
+    own: Path, home: Path, lost: str
+) -> None:
+    planned = plan.prepare(spec(own, "good"))
+    settle.make_home(planned.paths)
+    planned = replace(planned, spec=settle.settle_spec(planned.spec, planned.paths))
+    for file in ("checkpoints/trial-00000.pt", "resume/cohort-a.pt"):
+        storage.write(str(planned.paths.folder / file), b"of a trial")
+    if lost == "empty":
+        planned.paths.journal.touch()
+    elif lost == "begun anew":
+        Study(planned.spec, planned.paths.journal, write=True)
+    with pytest.raises(tuning.SweepError, match="It has 1 checkpoint and 1 resume state, so this is not"):
+        settle.open_study(planned)
+    assert (planned.paths.folder / "resume/cohort-a.pt").read_bytes() == b"of a trial"

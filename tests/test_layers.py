@@ -79,6 +79,7 @@ LEVELS = {
     "streams": 4,
     "places": 4,
     "preview": 4,
+    "remains": 4,
     "settle": 4,
     "texts": 4,
     "trust": 4,

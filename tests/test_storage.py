@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tuning import storage
 from tuning.errors import RequestError
@@ -65,6 +68,36 @@ def test_a_storage_that_cannot_be_opened_is_refused_by_name(uri: str) -> None:
     with pytest.raises(RequestError) as refusal:
         storage.write(uri, b"1")
     assert uri in str(refusal.value)
+
+
+class Broken(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A store whose own errors are none of Python's, as botocore's."""
+
+    protocol = "broken"
+
+    def _fail(self, *_: object, **__: object) -> None:
+        raise NoCredentials("Unable to locate credentials")
+
+    pipe_file = cat_file = exists = ls = _fail
+
+
+class NoCredentials(Exception): ...
+
+
+@pytest.mark.parametrize(
+    "use", [lambda uri: storage.write(uri, b"1"), storage.read, storage.exists, storage.names, storage.remove]
+)
+def test_what_a_store_raises_is_an_error_of_a_disk(use: Callable[[str], object]) -> None:
+    fsspec.register_implementation("broken", Broken, clobber=True)
+    with pytest.raises(OSError, match=r"NoCredentials: Unable to locate credentials.*broken://bucket/x"):
+        use("broken://bucket/x")
+
+
+def test_names_of_files_are_synced(root: str) -> None:
+    storage.sync(f"{root}/nowhere")
+    storage.write(f"{root}/x", b"1")
+    storage.sync(root)
+    assert storage.names(root) == ["x"]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -42,22 +42,24 @@ class End:
 
 
 @contextmanager
-def closed(tracker: Tracker, study: Study, progress: screen.Progress, asked: set[Ending]) -> Iterator[End]:
+def closed(
+    tracker: Tracker, dispatcher: Dispatcher, progress: screen.Progress, asked: set[Ending]
+) -> Iterator[End]:
     """Within, the sweep runs and comes to its end; then, whatever has happened, MLflow is closed.
 
     Raises:
         SweepError: when MLflow could not be written. Where an error is on its way, or the sweep was to end
             at once, that is said and no more: what MLflow lacks waits for the next command.
     """
-    end = End()
+    end, study = End(), dispatcher.study
     try:
         yield end
     except BaseException:
-        answer = _close(end, tracker, study, progress)
+        answer = _close(end, tracker, dispatcher, progress)
         if answer.failure is not None:
             progress.say(answer.failure)
         raise
-    answer = _close(end, tracker, study, progress)
+    answer = _close(end, tracker, dispatcher, progress)
     if end.champion is not None:
         winner.keep(answer, end.champion, study, progress.say)
     if answer.failure is not None:
@@ -66,9 +68,13 @@ def closed(tracker: Tracker, study: Study, progress: screen.Progress, asked: set
         progress.say(answer.failure)
 
 
-def _close(end: End, tracker: Tracker, study: Study, progress: screen.Progress) -> Answer:
-    """Tell of the trials that nobody trains any more, then have MLflow written to the end."""
-    for number in study.unfinished():
+def _close(end: End, tracker: Tracker, dispatcher: Dispatcher, progress: screen.Progress) -> Answer:
+    """Tell of the trials that nobody trains any more, then have MLflow written to the end.
+
+    Among them are those whose end is in the study's memory alone, as where the disk did not take it.
+    """
+    study = dispatcher.study
+    for number in sorted({*study.unfinished(), *dispatcher.unended}):
         for recorder in (tracker, progress):
             recorder.end(number, State.INTERRUPTED, None)
     confirmation = study.facts.confirmation()
@@ -94,7 +100,8 @@ def fill(
     study = dispatcher.study
     progress.phase("saving")
     _save(dispatcher, planned.splits)
-    end.best = best_of(study.trials(), study.mode, study.facts.confirmation())
+    told = [trial for trial in study.trials() if trial.number not in dispatcher.unended]
+    end.best = best_of(told, study.mode, study.facts.confirmation())
     spent = cost(
         study.spec, study.trials(), ledger.sizing_of(study.spec, planned.paths), study.facts.epoch_s()
     )

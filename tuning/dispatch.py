@@ -124,6 +124,11 @@ class Dispatcher:
         return cohort
 
     @property
+    def unended(self) -> set[int]:
+        """Return the trials whose begin recorders have heard of, and no end."""
+        return self._telling.unended
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing runs and nothing more will."""
         if self.running:
@@ -222,7 +227,9 @@ class Dispatcher:
                 number = member.trial.number
                 if error is not None:
                     self._end(number, State.FAILED, error)
-                elif not self.study.has_value(number, cohort.until):
+                elif (
+                    self._telling.last_epoch(number) < cohort.until
+                ):  # the study may know it of a driver before
                     self.waiting.append(member)  # stopped on the way: it goes on from its resume state
                 elif cohort.until >= self.epochs:
                     self._end(number, State.COMPLETED)

@@ -27,7 +27,7 @@ from tuning.listener import Listener
 from tuning.plan import Plan
 from tuning.records import TrialRecord
 from tuning.run import Clock, SweepResult
-from tuning.settle import checked_nodes, make_home, open_study, settle_size, settle_spec, share_of
+from tuning.settle import checked_nodes, keep_spec, make_home, open_study, settle_size, settle_spec, share_of
 from tuning.study import Study
 from tuning.tracking import client
 from tuning.tracking.tracker import Tracker
@@ -67,6 +67,7 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
         size, most = share_of(planned, spec, nodes, cluster, say)
         planned = replace(planned, spec=replace(spec, resources=size))
         study = open_study(planned)
+        keep_spec(replace(spec, trials=study.spec.trials), where)
         planned = replace(planned, spec=study.spec)
         if planned.earlier is not None:
             say(planned.earlier.note)
@@ -157,7 +158,7 @@ def _carry_on(
     waiting = unfinished.taken_up(study, folder)
     with (
         Interrupt(partial(end_early, Ending.INTERRUPTED), tracker.hurry) as interrupt,
-        closing.closed(tracker, study, progress, asked) as end,
+        closing.closed(tracker, dispatcher, progress, asked) as end,
     ):
         tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
         dispatcher.resume(waiting)

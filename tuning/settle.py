@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuning import notation, paths, plan, sizing, storage
+from tuning import notation, paths, plan, remains, sizing, storage
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError
 from tuning.plan import Plan
@@ -65,23 +65,36 @@ def make_home(where: paths.SweepPaths) -> None:
 
 
 def settle_spec(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
-    """Give a new sweep its id, and keep the spec in the sweep's folder.
+    """Give a new sweep its id, and keep its spec in the sweep's folder; return that of one that exists.
 
     Holding the claim, look again whether it is new: of two commands that start at once, one waits here.
     """
     spec = plan.as_it_was(spec, where)
-    spec = spec if spec.id else replace(spec, id=str(uuid.uuid4()))
-    _keep(spec, where)
+    if spec.id is not None:
+        return spec  # what of it may change is kept once nothing stands against going on
+    spec = replace(spec, id=str(uuid.uuid4()))
+    keep_spec(spec, where)
     return spec
 
 
-def _keep(spec: SweepSpec, where: paths.SweepPaths) -> None:
+def keep_spec(spec: SweepSpec, where: paths.SweepPaths) -> None:
     storage.write(str(where.spec), notation.dump(replace(spec, home=None)).encode())
 
 
 def open_study(planned: Plan) -> Study:
-    """Open the study; refuse to go on with data that is not what its trials were trained on."""
-    study = Study(planned.spec, planned.paths.journal, write=True)
+    """Open the study; refuse to go on with data or a model that is not what its trials were trained with.
+
+    Its `spec` has the total that counts: what is asked for, but never less than the trials that there are.
+
+    Raises:
+        SweepError: when it has no trial, but checkpoints or resume states are there.
+    """
+    journal = planned.paths.journal
+    if not journal.exists() or not journal.stat().st_size:
+        remains.refuse(planned.paths)
+    study = Study(planned.spec, journal, write=True)
+    if not study.trials():
+        remains.refuse(planned.paths)
     fingerprint = planned.splits.fingerprint
     if study.facts.fingerprint() not in (None, fingerprint):
         raise RequestError(
@@ -92,10 +105,7 @@ def open_study(planned: Plan) -> Study:
     with study.batch():
         study.facts.set_fingerprint(fingerprint)
         study.facts.set_model(planned.fitted.fingerprint)
-    begun = len(study.trials())
-    if begun > planned.spec.trials:  # a total is never less than what there is
-        study.spec = replace(study.spec, trials=begun)
-        _keep(replace(notation.load(planned.paths.spec), trials=study.spec.trials), planned.paths)
+    study.spec = replace(study.spec, trials=max(planned.spec.trials, len(study.trials())))
     if study.earlier is None:  # at the beginning, or where a driver died in it
         found = planned.earlier or plan.look_at_earlier(planned.spec, planned.paths)
         if found is not None:

@@ -1,9 +1,11 @@
 """Files on a path or a URI that every node sees: whole reads, atomic writes."""
 
+import errno
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def write(path: str, content: bytes, check: Check = lambda: None) -> None:
     target = _local(path)
     if target is None:
         check()
-        _filesystem(path).pipe_file(path, content)
+        with _as_os_error(path):
+            _filesystem(path).pipe_file(path, content)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -80,14 +83,18 @@ def read(path: str) -> bytes:
     file = _local(path)
     if file is not None:
         return file.read_bytes()
-    content = _filesystem(path).cat_file(path)
+    with _as_os_error(path):
+        content = _filesystem(path).cat_file(path)
     assert isinstance(content, bytes)
     return content
 
 
 def exists(path: str) -> bool:
     file = _local(path)
-    return file.exists() if file is not None else bool(_filesystem(path).exists(path))
+    if file is not None:
+        return file.exists()
+    with _as_os_error(path):
+        return bool(_filesystem(path).exists(path))
 
 
 def names(folder: str) -> list[str]:
@@ -96,7 +103,8 @@ def names(folder: str) -> list[str]:
     if local is not None:
         found = os.listdir(local) if local.is_dir() else []
     else:
-        found = _filesystem(folder).ls(folder, detail=False) if exists(folder) else []
+        with _as_os_error(folder):
+            found = _filesystem(folder).ls(folder, detail=False) if exists(folder) else []
     return sorted(name for name in (path.rpartition("/")[2] for path in found) if not name.startswith("."))
 
 
@@ -114,7 +122,23 @@ def remove(path: str) -> None:
     if file is not None:
         file.unlink(missing_ok=True)
     elif exists(path):
-        _filesystem(path).rm_file(path)
+        with _as_os_error(path):
+            _filesystem(path).rm_file(path)
+
+
+def sync(folder: str) -> None:
+    """Have the names of the files in a folder outlast a power cut; a URI's store does so by itself."""
+    local = _local(folder)
+    if local is None or not local.is_dir():
+        return
+    descriptor = os.open(local, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that know no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _local(path: str) -> Path | None:
@@ -123,6 +147,20 @@ def _local(path: str) -> Path | None:
     if not separator:
         return Path(path)
     return Path(rest) if scheme in ("file", "local") else None
+
+
+@contextmanager
+def _as_os_error(uri: str) -> Iterator[None]:
+    """Raise OSError for whatever a store's own library raises: that of S3 lets botocore's errors through.
+
+    Callers know what a disk does, and that is what they are told of.
+    """
+    try:
+        yield
+    except (OSError, RequestError):
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", uri) from error
 
 
 def _filesystem(uri: str) -> Any:

@@ -30,6 +30,8 @@ class Telling:
         self._metric = str(study.spec.metric)
         self._heard: dict[int, int] = {}
         """Last epoch that the recorders were told of, by trial."""
+        self.unended: set[int] = set()
+        """Trials whose begin the recorders have heard of, and no end."""
         self._untold: list[Callable[[], None]] = []
         self._depth = 0
 
@@ -52,6 +54,7 @@ class Telling:
                 tell()
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
+        self.unended.add(trial.number)
         for recorder in self._recorders:
             recorder.begin(trial, cohort)
 
@@ -85,3 +88,4 @@ class Telling:
     def end(self, number: int, state: State, cause: str | None) -> None:
         """Tell of a trial's end, at the end of the batch."""
         self._untold += [partial(recorder.end, number, state, cause) for recorder in self._recorders]
+        self._untold.append(partial(self.unended.discard, number))

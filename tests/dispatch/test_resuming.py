@@ -52,6 +52,25 @@ def test_epochs_that_were_trained_but_not_told_are_told_when_resumed(make: Make)
     assert sweep.study.values() == {0: {1: 100.0, 2: 100.0, 3: 100.0}}
 
 
+def test_a_trial_whose_last_epoch_a_dead_driver_told_of_has_ended_only_when_it_is_trained_again(
+    make: Make,
+) -> None:
+    """Its state of that epoch is lost, and with it the weights that its checkpoint must hold."""
+    spec = changed(early_stopping=EarlyStopping(kind="none"), trials=1)
+    dead = make(spec=spec)
+    for reports in epochs_of(dead.next(), by_number, dead.folder, spec):
+        dead.dispatcher.report(reports)
+    interrupted = make(spec=spec)
+    cohort = interrupted.next()
+    assert (cohort.epoch, cohort.until) == (4, 5)
+    interrupted.dispatcher.halted = "interrupted"
+    interrupted.dispatcher.end(cohort.id)
+    assert interrupted.study.unfinished() == [0]
+    sweep = make(spec=spec)
+    sweep.run()
+    assert sweep.log.epochs == [(0, 5)] and sweep.log.states == {0: State.COMPLETED}
+
+
 @pytest.mark.parametrize(("mine", "states"), [(9.0, {2: State.PRUNED}), (0.0, {})])
 def test_a_trial_that_had_come_to_a_rung_is_decided_upon_when_resumed(
     make: Make, mine: float, states: dict[int, State]

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tuning import attempts, ledger, notation, paths, storage, streams
+from tuning import attempts, ledger, notation, paths, remains, streams
 from tuning.claim import REPAIRS, claim, undriven
 from tuning.doctor import champion, checkpoints, journal, leftovers, runs
 from tuning.doctor.difference import Difference
@@ -89,10 +89,10 @@ def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
     found = journal.look(where)
     try:
         sweep = _open(where)
-        if not where.journal.exists() and _remains(where):
+        if not where.journal.exists() and remains.words(where):
             raise SweepError(f"The study {where.journal} is gone.")
     except SweepError as error:  # without the study there is nothing to compare with
-        return 0, [*found, Difference(None, f"{error}{_remains(where)}", False)]
+        return 0, [*found, Difference(None, f"{error}{remains.words(where)}", False)]
     found += leftovers.look(sweep)
     try:
         held = runs.read(sweep)
@@ -101,14 +101,6 @@ def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
         away = f"{error}; once it answers, `tuning doctor {where.name} --fix` writes what it lacks"
         found += [*checkpoints.look(sweep, None), *runs.waiting(sweep), Difference(None, away, False)]
     return len(sweep.trials), found
-
-
-def _remains(where: SweepPaths) -> str:
-    """Return, in words, what speaks for trials that an empty study does not know; nothing if nothing does."""
-    spec = notation.load(where.spec)
-    folder = paths.checkpoint_folder(where.storage(spec.storage, str(spec.id)))
-    count = sum(name.endswith(".pt") for name in storage.names(folder))
-    return f" It has {count} checkpoints, so this is not how it was: put a backup back." if count else ""
 
 
 def _mend(where: SweepPaths) -> list[Difference]:

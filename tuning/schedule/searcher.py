@@ -12,7 +12,6 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import RayError
-from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -23,6 +22,7 @@ from tuning.interrupt import held_back
 from tuning.schedule import datasets, survey
 from tuning.schedule.awaiting import Awaiting
 from tuning.schedule.gate import Gate
+from tuning.schedule.given_up import GivenUp
 from tuning.schedule.messages import KEY, Message, decode
 from tuning.schedule.probing import Probe, Probing
 from tuning.schedule.stopping import StopWhenHalted
@@ -81,6 +81,10 @@ class CohortSearcher(Searcher):
         if self.failure is not None:
             return Searcher.FINISHED
         return None if cohort is None else {"cohort": cohort.to_json()}
+
+    def waits_for(self, trial_id: str) -> bool:
+        """Whether a Tune trial was handed a cohort, or a measurement, and has not ended."""
+        return trial_id in self._cohorts or (self._probing is not None and self._probing.has(trial_id))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if KEY not in result:
@@ -178,16 +182,23 @@ def run(
     searcher = CohortSearcher(dispatcher, room, listener, probing)
     with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):
         try:
-            _tuner(work, searcher, dispatcher, scratch, Awaiting(spec.resources, phase)).fit()
-        except (TuneError, RayError, ConnectionError) as error:
+            callbacks = [Awaiting(spec.resources, phase), GivenUp(searcher)]
+            _tuner(work, searcher, dispatcher, scratch, callbacks).fit()
+        except Exception as error:  # of a cluster that is gone, or of Tune itself
             reason = last_line(error, type(error).__name__)
             raise SweepError(f"Ray could not go on: {reason}") from error
     if searcher.failure is not None:
         raise SweepError(f"The sweep could not go on: {dispatcher.halted}") from searcher.failure
+    if not dispatcher.is_done:
+        raise SweepError("Ray Tune has ended before the sweep did, as it does at a SIGUSR1")
 
 
 def _tuner(
-    work: Work, searcher: CohortSearcher, dispatcher: Dispatcher, scratch: Path, awaiting: Awaiting
+    work: Work,
+    searcher: CohortSearcher,
+    dispatcher: Dispatcher,
+    scratch: Path,
+    callbacks: list[tune.Callback],
 ) -> tune.Tuner:
     size = work.spec.resources
     trainable = tune.with_resources(
@@ -203,7 +214,7 @@ def _tuner(
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
-        run_config=tune.RunConfig(name="cohorts", storage_path=str(scratch), verbose=0, callbacks=[awaiting]),
+        run_config=tune.RunConfig(name="cohorts", storage_path=str(scratch), verbose=0, callbacks=callbacks),
     )
 
 

@@ -1,8 +1,9 @@
-"""Tune's scheduler, which decides nothing here: it ends what runs once the dispatcher has halted."""
+"""Tune's scheduler, which decides nothing here: it ends what there is once the dispatcher has halted."""
 
 import contextlib
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tuning.dispatch import Dispatcher
@@ -12,7 +13,8 @@ MAX_REASON = 300
 
 
 class StopWhenHalted(FIFOScheduler):
-    """Ends every cohort at its next report once the dispatcher has halted, and hears why workers died.
+    """Once the dispatcher has halted, ends every cohort at its next report, and takes back those that wait
+    for a worker; hears why workers died.
 
     Args:
         deaths: filled with what Ray knows of each death, by Tune's trial id.
@@ -29,6 +31,14 @@ class StopWhenHalted(FIFOScheduler):
         halted = self._dispatcher.halted is not None
         decision: str = TrialScheduler.STOP if halted else TrialScheduler.CONTINUE
         return decision
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        if self._dispatcher.halted is None:
+            return super().choose_trial_to_run(tune_controller)
+        for trial in tune_controller.get_live_trials().copy():
+            if trial.status == Trial.PENDING:  # which may be for ever, where no node comes for it
+                tune_controller.stop_trial(trial)
+        return None
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tune tells the searcher next, and not why."""

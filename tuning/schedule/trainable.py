@@ -118,6 +118,8 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
             if outcome is not None:
                 with _storing(work.folder):
                     checkpoint.save_best(work.folder, outcome, trials[number], spec, splits, work.check)
+        with _storing(work.folder):
+            storage.sync(paths.checkpoint_folder(work.folder))  # the study's own file is synced, too
 
     last: cohort.Epoch | None = None
     ended: set[int] = set()
@@ -129,10 +131,17 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
             if new:  # told before a resume state without them takes the place of one that has them
                 save_best(new)
                 outbox.put(last, new)
-                outbox.flush()
             ended |= new
             going_on = [number for number in task.numbers if number not in ended]
-            if going_on and epoch < (spec.epochs or 0):
+            may_go_on = bool(going_on) and epoch < (spec.epochs or 0)
+            if new:
+                try:
+                    outbox.flush()
+                except SystemExit:  # the driver ends this cohort here; what the others have trained stays
+                    if may_go_on:
+                        saver.save(last, going_on, at_once=True)
+                    raise
+            if may_go_on:
                 saver.save(last, going_on, at_once=epoch >= task.until)
             outbox.put(last, going_on)
             if epoch < task.until:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import gc
 import logging
+import math
 import os
 import pickle
 import queue
@@ -35,6 +36,9 @@ GIVE_UP_S = 60.0
 
 RETRY_S = 1.0
 
+LONGEST_RETRY_S = 30.0
+"""A server that stays away is asked ever more seldom, up to this; at the end of a sweep each second."""
+
 
 class Writer:
     """Writes what comes, as it comes; what could not be written waits, also for a server that is away."""
@@ -58,6 +62,10 @@ class Writer:
         """Whether what was asked for may have been done although it was not answered."""
         self._ends: dict[int, State] = {}
         """How trials ended under this driver, which their records in `Job.earlier` do not know."""
+        self._retry_s = RETRY_S
+        self._next_s = -math.inf
+        """When MLflow is asked again after a failure."""
+        self._said = ""
 
     def run(self, news: "queue.SimpleQueue[News]") -> Answer:
         """Write until a `Close` has come and is written.
@@ -77,22 +85,30 @@ class Writer:
                 if isinstance(found, Close):
                     close, closed_s = found, time.monotonic()
                 self._take()  # also with a `Close`, before which the last news went to the spool unsaid
+            if close is None and time.monotonic() < self._next_s:
+                continue
             try:
                 self._write()
                 if close is not None:
                     runs = self._end_parent(close)
                     return Answer() if close.champion is None else self._register(close.champion, runs)
             except Exception as error:  # the server is away: no trial fails for it, what is pending waits
-                logger.warning("MLflow cannot be written: %s", error, exc_info=True)
-                self._known, self._is_uncertain = None, True
+                self._failed(error)
                 if close is not None and (_is_full(error) or time.monotonic() - closed_s > GIVE_UP_S):
                     raise
 
+    def _failed(self, error: Exception) -> None:
+        """Note that MLflow could not be written; the log of a night without it stays small."""
+        self._known, self._is_uncertain = None, True
+        self._next_s = time.monotonic() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+        kind = type(error).__name__  # a message has addresses of objects in it, new each time
+        logger.warning("MLflow cannot be written: %s", _short(error), exc_info=kind != self._said)
+        self._said = kind
+
     def _take(self) -> None:
         """Add what is new in the spool to what is pending."""
-        for name in self._spool.names():
-            if name in self._taken | self._damaged:
-                continue
+        for name in sorted(set(self._spool.names()) - self._taken - self._damaged):
             try:
                 news = self._spool.read(name)
             except ValueError as error:  # the study, and the trials' cards, know most of it too
@@ -117,6 +133,7 @@ class Writer:
             self._has[number] |= points
         self._spool.remove(self._taken)
         self._taken.clear()
+        self._retry_s, self._said = RETRY_S, ""
         return runs
 
     def _open(self) -> Known:
