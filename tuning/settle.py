@@ -50,8 +50,10 @@ def share_of(
     kept = sizing.Sizing.load(where.sizing)
     living = cluster.nodes() if cluster.is_up else nodes
     if sharing.is_open(spec, living, kept):
-        kept = sharing.measure_shares(spec, planned.splits, cluster.nodes(), say)
-        kept.keep(where.sizing)
+        found = sharing.measure_shares(spec, planned.splits, cluster.nodes(), say)
+        if found is not None:
+            kept = found
+            kept.keep(where.sizing)
     return resources.share(sharing.with_share(spec, kept), nodes)
 
 

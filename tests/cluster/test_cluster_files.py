@@ -117,6 +117,12 @@ def test_gpu_workers_come_and_go_from_none_and_the_head_trains_nothing() -> None
             "setup_commands/0", "export TUNING_STORAGE=file:///tmp/x", "each node's own disk", id="file-uri"
         ),
         pytest.param(
+            "available_node_types/gpu-worker/node_config/IamInstanceProfile",
+            None,
+            "gpu-worker.node_config: no IamInstanceProfile, without which the node cannot write",
+            id="no-profile",
+        ),
+        pytest.param(
             "head_start_ray_commands/1",
             "ray start --head --dashboard-host=0.0.0.0",
             "listens on 0.0.0.0",

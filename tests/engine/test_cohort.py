@@ -287,10 +287,18 @@ ALONE = (
 )
 
 
-@pytest.mark.parametrize("error", ["torch.OutOfMemoryError('CUDA out of memory')", "MemoryError()"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        "torch.OutOfMemoryError('CUDA out of memory')",
+        "MemoryError()",
+        "torch.AcceleratorError('CUDA error: out of memory')",
+        "RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`')",
+    ],
+)
 def test_members_that_train_one_by_one_may_be_too_many_for_the_memory_too(tmp_path: Path, error: str) -> None:
     spec, splits = own_model(tmp_path, ALONE.replace("{error}", error))
-    with pytest.raises((torch.OutOfMemoryError, MemoryError)):
+    with pytest.raises((torch.OutOfMemoryError, MemoryError, RuntimeError)):
         train(task({"lr": 0.1}, {"lr": 0.01}), spec, splits)
     (epoch,) = train(task({"lr": 0.1}), spec, splits)
     assert [report.state for report in epoch.reports] == [State.FAILED], "of one alone it is its own fault"

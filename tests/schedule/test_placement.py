@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -132,13 +133,28 @@ def test_gpus_left_open_are_a_share_where_there_are_any() -> None:
     assert resources.chosen(tuning.Resources(gpus=2), NODES).gpus == 2
 
 
-@pytest.mark.parametrize(("gpus", "capped"), [(0.25, [(0.25, "cuda:0")]), (1, []), (2, []), (0, [])])
+@pytest.mark.parametrize(
+    ("gpus", "capped"),
+    [
+        (0.25, [(0.225, "cuda:0")]),
+        (0.02, [(0.01, "cuda:0")]),
+        (1, [(1.0, "cuda:0")]),
+        (2, [(1.0, "cuda:0")]),
+        (0, []),
+    ],
+)
 def test_a_share_of_a_gpu_is_a_share_of_its_memory(
     gpus: float, capped: list[tuple[float, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a GPU that is not there; what torch does with the fraction is torch's."""
+    """On a GPU of 24 GB that is not there; what torch does with the fraction is torch's.
+
+    CUDA's own context comes on top of a worker's tensors.
+    """
     calls: list[tuple[float, str]] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=24_000_000_000)
+    )
     monkeypatch.setattr(
         torch.cuda,
         "set_per_process_memory_fraction",

@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain values, loadable without running stored code."""
 
+import copy
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tuning import paths, storage
 from tuning.data import Splits
@@ -176,9 +178,21 @@ def require(content: object, fields: Mapping[str, type | UnionType], path: str) 
 
 
 def encode(content: dict[str, Any]) -> bytes:
+    """Return what a file shall hold; its tensors are a CPU's: `torch.load` puts a GPU's back on a GPU."""
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_on_cpu(content) if torch.cuda.is_initialized() else content, buffer)
     return buffer.getvalue()
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        found = copy.copy(value)  # with the modules' versions that a `state_dict` bears
+        for key, one in value.items():
+            found[key] = _on_cpu(one)
+        return found
+    return type(value)(map(_on_cpu, value)) if isinstance(value, list | tuple) else value
 
 
 def decode(encoded: bytes, path: str) -> dict[str, Any]:

@@ -7,11 +7,16 @@ import torch
 from tuning.engine import ranks
 from tuning.errors import first_line, raised_in
 
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the host had no memory left; on the CPU torch raises a plain RuntimeError."""
+    """Whether a device or the host had no memory left.
+
+    On the CPU torch raises a plain RuntimeError, and so do CUDA itself and its libraries.
+    """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     )
 
 
@@ -22,7 +27,7 @@ def may_pass(error: BaseException) -> bool:
 
 def is_device_lost(error: BaseException) -> bool:
     """Whether a GPU takes no more work from this process, as after an assertion in one of its kernels."""
-    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 def one_by_one(error: Exception) -> str:

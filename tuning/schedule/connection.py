@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Read by Ray when it is imported or started; whoever sets one of them keeps it.
@@ -44,6 +44,8 @@ class Node:
     host: str
     cpus: float
     gpus: float
+    id: str = ""
+    """Ray's; empty where there is none yet."""
 
 
 class Cluster:
@@ -203,7 +205,18 @@ def nodes() -> list[Node]:
             host=node["NodeManagerHostname"],
             cpus=node["Resources"].get("CPU", 0.0),
             gpus=node["Resources"].get("GPU", 0.0),
+            id=node["NodeID"],
         )
         for node in ray.nodes()
         if node["Alive"]
+    ]
+
+
+def free_nodes() -> list[Node]:
+    """Return the living nodes of the connected cluster, each with what nobody uses of it now."""
+    left = ray._private.state.available_resources_per_node()  # there is no public name for it
+    return [
+        replace(node, cpus=left[node.id].get("CPU", 0.0), gpus=left[node.id].get("GPU", 0.0))
+        for node in nodes()
+        if node.id in left
     ]

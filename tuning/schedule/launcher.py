@@ -90,6 +90,7 @@ def check(config: Mapping[str, Any]) -> list[str]:
         *_token(config),
         *_addresses(config),
         *_storage(config),
+        *_profiles(config),
     ]
     return found or [*_prepared(config)]
 
@@ -232,6 +233,19 @@ def _storage(config: Mapping[str, Any]) -> Iterator[str]:
         local = rest if separator and scheme in ("file", "local") else None if separator else path
         if local is not None and re.match(r"(?!/)|/(tmp|home|root|var/tmp)(/|$)", local):
             yield f"The storage {path} lies on each node's own disk; name a shared folder, or a URI as s3://..."
+
+
+def _profiles(config: Mapping[str, Any]) -> Iterator[str]:
+    """See that nodes on AWS may write to a bucket: what Ray lets its nodes do, it lets the head alone."""
+    uses_bucket = any(path.startswith("s3://") for one in _commands(config) for path in STORAGE.findall(one))
+    if config["provider"]["type"] != "aws" or not uses_bucket:
+        return
+    for name, kind in config.get("available_node_types", {}).items():
+        if "IamInstanceProfile" not in kind.get("node_config", {}):
+            yield (
+                f"available_node_types.{name}.node_config: no IamInstanceProfile, without which the node "
+                "cannot write to the bucket of TUNING_STORAGE; name one whose role may."
+            )
 
 
 def _commands(config: Mapping[str, Any]) -> list[str]:

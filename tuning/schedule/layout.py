@@ -47,7 +47,7 @@ def lay_out(spec: SweepSpec, splits: Splits, kept: Sizing | None, say: Callable[
     with connect(spec.address, own_files=shipping.folder_of([spec])) as cluster:
         living, nodes = cluster.nodes(), expected_nodes()
         if sharing.is_open(spec, living, kept):
-            kept = sharing.measure_shares(spec, splits, living, say)
+            kept = sharing.measure_shares(spec, splits, living, say) or kept
         size, workers, found = _without_measuring(spec, kept, nodes)
         if found is None:
             used = min(workers, spec.trials)

@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import sizing
 from tuning.data import Splits
-from tuning.schedule import datasets, resources
+from tuning.schedule import connection, datasets, resources
 from tuning.schedule.connection import Node
 from tuning.schedule.gate import Gate
 from tuning.schedule.resources import GPU_SHARE, num_workers, share
@@ -40,8 +40,14 @@ def with_share(spec: SweepSpec, kept: Sizing | None) -> SweepSpec:
 
 def measure_shares(
     spec: SweepSpec, splits: Splits, nodes: Sequence[Node], say: Callable[[str], None]
-) -> Sizing:
-    """Measure each share with as many workers at a time as fit on one GPU; return the best one's sizing."""
+) -> Sizing | None:
+    """Measure each share with as many workers at a time as fit on one GPU; return the best one's sizing.
+
+    None where others use every GPU now: then the usual share is taken, and a later command may measure.
+    """
+    if not any(node.gpus >= 1 for node in connection.free_nodes()):
+        say(f"no GPU is free to measure how many workers share one: {round(1 / GPU_SHARE)} do")
+        return None
     say("measuring how many workers share a GPU ...")
     found = []
     for gpus in SHARES:
@@ -70,7 +76,7 @@ def measure_together(
     """
     size = spec.resources
     gate = ray.remote(Gate).options(num_cpus=0).remote()
-    task = ray.remote(_measure).options(
+    task = ray.remote(max_calls=1)(_measure).options(  # its process ends, and gives up the GPU's memory
         num_cpus=size.cpus, num_gpus=size.gpus or 0, scheduling_strategy=_one_node(size, count), max_retries=0
     )
     held = datasets.put(splits)
@@ -90,11 +96,13 @@ def _told(task: Any) -> str:
 
 
 def _one_node(size: Resources, count: int) -> Any:
-    """Return where to run: a node that is up and holds so many workers, so that none is launched for it."""
-    for node in ray.nodes():
-        has = Node(host="", cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
-        if node["Alive"] and resources.count(size, [has]) >= count:
-            return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    """Return where to run: a node that is up and holds so many workers, so that none is launched for it.
+
+    If possible one that has room for them now.
+    """
+    for node in (*connection.free_nodes(), *connection.nodes()):
+        if resources.count(size, [node]) >= count:
+            return NodeAffinitySchedulingStrategy(node.id, soft=False)
     return "DEFAULT"
 
 

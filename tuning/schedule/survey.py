@@ -28,6 +28,8 @@ class Found:
     versions: Mapping[str, str] = field(default_factory=dict)
     sees_storage: bool | None = None
     """None: not asked."""
+    may_write: bool | None = None
+    """Into the storage, which it sees."""
     error: str | None = None
     """Why it told nothing."""
 
@@ -70,17 +72,25 @@ def _ask(node_id: str, probe: str | None) -> Any:
     return ray.remote(_tell).options(num_cpus=0, scheduling_strategy=here, max_retries=0).remote(probe)
 
 
-def _tell(probe: str | None) -> tuple[dict[str, str], bool | None]:
-    """Run on a node."""
-    return versions(), None if probe is None else storage.exists(probe)
+def _tell(probe: str | None) -> tuple[dict[str, str], bool | None, bool | None]:
+    """Run on a node: return its versions, whether it sees the storage, and whether it may write there."""
+    if probe is None or not storage.exists(probe):
+        return versions(), None if probe is None else False, None
+    own = f"{probe}-{uuid.uuid4().hex}"
+    try:
+        storage.write(own, b"")
+        storage.remove(own)
+    except OSError:
+        return versions(), True, False
+    return versions(), True, True
 
 
 def _found(node: Mapping[str, Any], task: Any) -> Found:
     host, resources = node["NodeManagerHostname"], node["Resources"]
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     try:
-        told, sees = ray.get(task, timeout=0)
-        return Found(host, cpus, gpus, told, sees)
+        told, sees, may_write = ray.get(task, timeout=0)
+        return Found(host, cpus, gpus, told, sees, may_write)
     except RayError as error:  # among them: no answer in time
         return Found(host, cpus, gpus, error=last_line(error, type(error).__name__))
 
@@ -105,4 +115,6 @@ def faults(found: Sequence[Found]) -> list[str]:
             told += differing(here, node.versions, node.host)
         if node.sees_storage is False:
             told.append(f"{node.host} does not see the storage, which must be shared by all nodes.")
+        elif node.may_write is False:
+            told.append(f"{node.host} sees the storage, but cannot write there; let every node.")
     return told

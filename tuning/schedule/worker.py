@@ -26,6 +26,9 @@ from tuning.spec import SweepSpec
 
 GATE_TIMEOUT_S = 30.0
 
+CONTEXT_BYTES = 600e6
+"""What a process takes of a GPU's memory before its first tensor: contexts have some 300 to 600 MB."""
+
 
 def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: Iterable[int], workers: int) -> str:
     """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
@@ -42,8 +45,7 @@ def failed(error: Exception) -> str:
 def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
     """Return what one worker may take: its share of the GPU, or of the memory that is free."""
     if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        return float(total) * min(1.0, spec.resources.gpus or 1.0)
+        return gpu_fraction(spec.resources.gpus or 1.0, device) * _total_bytes(device)
     return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / workers
 
 
@@ -66,9 +68,20 @@ def prepare_process(spec: SweepSpec) -> torch.device:
             )
         return torch.device("cpu")
     device = torch.device("cuda:0")
-    if share < 1:  # so that none takes the memory of those it shares the GPU with
-        torch.cuda.set_per_process_memory_fraction(share, device)
+    # So that none takes the memory of those it shares the GPU with; the process may have had another share.
+    torch.cuda.set_per_process_memory_fraction(gpu_fraction(share, device), device)
     return device
+
+
+def gpu_fraction(share: float, device: torch.device) -> float:
+    """Return which part of a GPU's memory a worker's tensors may take: CUDA's own context takes some, too."""
+    if share >= 1:
+        return 1.0
+    return max(share / 2, share - CONTEXT_BYTES / _total_bytes(device))
+
+
+def _total_bytes(device: torch.device) -> float:
+    return float(torch.cuda.get_device_properties(device).total_memory)
 
 
 @lru_cache(maxsize=1)
