@@ -18,7 +18,9 @@ import pytest
 import tuning
 from tests import sweeps
 from tests.conftest import REPOSITORY
-from tuning import paths
+from tuning import notation, paths, storage
+from tuning.cli import main
+from tuning.spec import SweepSpec
 
 
 def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_libraries(
@@ -236,3 +238,13 @@ def _answers(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def test_the_ui_names_the_server_at_which_a_homes_sweeps_have_their_records(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = SweepSpec(model="net", name="far", tracking_uri="http://127.0.0.1:5999")
+    storage.write(str(home / "far" / "spec.yaml"), notation.dump(spec).encode())
+    assert main(["ui", "--home", str(home)]) == 2
+    said = capsys.readouterr().err
+    assert f"The sweeps of {home} have their records at http://127.0.0.1:5999; open that instead" in said

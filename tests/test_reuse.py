@@ -112,8 +112,14 @@ def test_export_writes_a_plain_state_dict(
     result, home = swept
     file = tmp_path / "best.pt"
     assert main(["export", "digits", "--home", str(home), "--to", str(file)]) == 0
-    assert "weights_only=True" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "weights_only=True" in said
     best = tuning.load_best("digits", home=str(home))
+    assert "takes       inputs scaled: (bytes / 255 - " in said
+    (call,) = re.findall(r"fits        models\.build\((.+)\)", said)
+    name, *arguments = call.split(", ")
+    built = dict(argument.split("=") for argument in arguments)
+    assert name == "'cnn'" and built == {key: repr(value) for key, value in best.card["arguments"].items()}
     exported = torch.load(file, weights_only=True)
     assert list(exported) == list(best.model.state_dict())
     assert all(map(torch.equal, exported.values(), best.model.state_dict().values()))

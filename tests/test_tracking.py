@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,12 @@ def test_two_sweeps_of_one_name_in_two_homes_keep_apart_on_one_server(
     for run in runs:
         by_sweep.setdefault(run.data.tags["tuning.sweep_id"], []).append(run.data.tags["tuning.kind"])
     assert [sorted(kinds) for kinds in by_sweep.values()] == [["sweep", "trial", "trial"]] * 2
-    with pytest.raises(tuning.RequestError, match="there are: 2"):
+    with pytest.raises(tuning.RequestError, match="there are: 2, the latest first; name one") as refusal:
         tuning.load_best("same", tracking_uri=mlflow_server)
+    names = re.findall(r"same-[0-9a-f]{8}", str(refusal.value))
+    found = [tuning.load_best(name, tracking_uri=mlflow_server).card["sweep_id"] for name in names]
+    assert [name[5:] for name in names] == [sweep_id[:8] for sweep_id in found]
+    assert set(found) == set(by_sweep)
 
 
 def test_what_mlflow_lacks_of_earlier_trials_is_written_when_the_sweep_goes_on(

@@ -1,5 +1,6 @@
 """Reading a sweep's folder: what it is, how it stands, which trial is best. Writes nothing."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -109,6 +110,16 @@ def names(home: str | None) -> list[str]:
     if not os.path.isdir(folder):  # False also for a name that is too long
         return []
     return sorted(path.parent.name for path in folder.glob(f"*/{SweepPaths(folder, '').spec.name}"))
+
+
+def servers(home: Path) -> list[str]:
+    """Return the addresses of MLflow at which sweeps of a home have their records, if not in the home."""
+    found: set[str] = set()
+    for name in names(str(home)):
+        with contextlib.suppress(RequestError):  # a spec that cannot be read: `tuning status` says so
+            spec = notation.load(SweepPaths(home, name).spec)
+            found |= {spec.tracking_uri} if spec.tracking_uri else set()
+    return sorted(found)
 
 
 def open_sweep(name: str, home: str | None = None) -> Sweep:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tuning import paths
+from tuning import ledger, paths
 from tuning.errors import RequestError, SweepError
 from tuning.tracking import client
 
@@ -25,7 +25,10 @@ def serve(home: Path, first_port: int) -> None:
         RequestError: when the home holds nothing to show, or no port is free.
         SweepError: when the server ends by itself.
     """
+    elsewhere = ", ".join(ledger.servers(home))
     if not os.path.exists(paths.tracking_database(home)):  # False also for a name that is too long
+        if elsewhere:
+            raise RequestError(f"The sweeps of {home} have their records at {elsewhere}; open that instead.")
         raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
     port = _free_port(first_port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
@@ -47,6 +50,8 @@ def serve(home: Path, first_port: int) -> None:
         signal.signal(number, _end)
     taken = f" (port {first_port} is taken)" if port != first_port else ""
     print(f"starting the MLflow UI over {home}{taken} ...", file=sys.stderr, flush=True)
+    if elsewhere:
+        print(f"sweeps that have their records at {elsewhere} are not in it", file=sys.stderr)
     try:
         while server.poll() is None and not answers(port):
             time.sleep(0.1)

@@ -3,8 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import models
 from tuning import reuse, storage
 from tuning.data.preprocess import in_words, input_dtype
 from tuning.engine import checkpoint
@@ -105,7 +106,8 @@ def _encoded(loaded: LoadedModel, format: Format, to: Path) -> tuple[bytes, list
     """Return the file, and lines that say how to use it."""
     if format == "state_dict":
         content = checkpoint.encode(loaded.model.state_dict())
-        return content, [f"wrote {to}; open it with torch.load({str(to)!r}, weights_only=True)"]
+        opened = f"torch.load({str(to)!r}, weights_only=True)"
+        return content, [f"wrote {to}; open it with {opened}", *_built(loaded.card)]
     program, said = program_of(loaded), notes(loaded)
     if format == "pt2":
         content, apart = program.encoded({CARD: json.dumps(said)}), program.difference
@@ -114,6 +116,16 @@ def _encoded(loaded: LoadedModel, format: Format, to: Path) -> tuple[bytes, list
         content, apart = onnx_file.encoded(loaded.model, program, said)
         opened = f"onnxruntime.InferenceSession({str(to)!r})"
     return content, [f"wrote {to}; open it with {opened}", *_usage(loaded, program, apart)]
+
+
+def _built(card: dict[str, Any]) -> list[str]:
+    """Return what the weights are of: a `state_dict` does not tell."""
+    name, arguments = str(card["model"]), [f"{key}={value!r}" for key, value in card["arguments"].items()]
+    if name in models.CATALOG:
+        call = f"models.build({', '.join([repr(name), *arguments])})"
+    else:
+        call = f"{name.rpartition(':')[2]}({', '.join(arguments)})"
+    return [f"fits        {call}", f"takes       inputs {in_words(card['preprocess'])}"]
 
 
 def _usage(loaded: LoadedModel, program: Program, apart: float) -> list[str]:

@@ -4,13 +4,16 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tuning import notation, paths
 from tuning.errors import RequestError, one_line
 from tuning.spec import SweepSpec
+
+ID_BEGIN = 8
+"""So many characters of a sweep's id tell sweeps of one name apart."""
 
 DATABASES = ("postgresql", "mysql", "mssql")
 """Schemes of databases behind a network."""
@@ -143,16 +146,8 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
     """
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"tags.`tuning.sweep` = '{name}' and tags.`tuning.kind` = 'sweep'"
-    parents = client.search_runs(experiments, wanted)
-    if len(parents) != 1:
-        found = (
-            "none"
-            if not parents
-            else f"{len(parents)} (ids {[p.data.tags['tuning.sweep_id'] for p in parents]})"
-        )
-        raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: {found}.")
-    tags = parents[0].data.tags
+    parent = _parent(client, experiments, name, uri)
+    tags = parent.data.tags
     number = tags.get("tuning.best_trial") if trial is None else str(trial)
     if number is not None and not number.isdecimal():
         raise RequestError(f"The best trial of {name!r} on {uri} must be a number, but it is {number!r}.")
@@ -163,9 +158,35 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
             f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        spec = client.download_artifacts(parents[0].info.run_id, "spec.yaml", scratch)
+        spec = client.download_artifacts(parent.info.run_id, "spec.yaml", scratch)
         folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)
         yield str(Path(folder) / f"{paths.trial_name(int(str(number)))}.pt"), notation.load(Path(spec))
+
+
+def _parent(client: Any, experiments: Sequence[str], name: str, uri: str) -> Any:
+    """Return the run of the sweep of this name, or of `<name>-<the first 8 of its id>`."""
+    named = _named(client, experiments, name)
+    base, _, begin = name.rpartition("-")
+    if not named and len(begin) == ID_BEGIN:
+        named = [run for run in _named(client, experiments, base) if _id(run).startswith(begin)]
+    if len(named) == 1:
+        return named[0]
+    if not named:
+        raise RequestError(f"One sweep named {name!r} must be on {uri}, but there are: none.")
+    several = " or ".join(f"{name}-{_id(run)[:ID_BEGIN]}" for run in named)
+    raise RequestError(
+        f"One sweep named {name!r} must be on {uri}, but there are: {len(named)}, the latest first; name one "
+        f"of them: {several}."
+    )
+
+
+def _named(client: Any, experiments: Sequence[str], name: str) -> list[Any]:
+    wanted = f"tags.`tuning.sweep` = '{name}' and tags.`tuning.kind` = 'sweep'"
+    return list(client.search_runs(experiments, wanted, order_by=["attributes.start_time DESC"]))
+
+
+def _id(run: Any) -> str:
+    return str(run.data.tags["tuning.sweep_id"])
 
 
 def connect(uri: str) -> Any:
