@@ -178,6 +178,7 @@ def _run(workers: int, folder: Path) -> dict[str, Any]:
         room=lambda: workers,
         listener=listen,
         phase=lambda text: None,
+        say=lambda text: None,
     )
     assert study.num_ended() == workers * ROUNDS, dispatcher.halted
     return {"times": times, "driver_s": time.process_time() - before_s}

@@ -219,6 +219,7 @@ def _schedule(
                 room=resources.room(planned.spec),
                 listener=listener,
                 phase=progress.phase,
+                say=progress.say,
                 probe=settle_size(planned, dispatcher, left, workers, progress.say),
             )
     except KeyboardInterrupt:

@@ -36,6 +36,13 @@ def test_the_steps_of_an_epoch_are_known_before_it(rows: int, batch_size: int) -
     assert found.steps == len(list(found.shuffled(0, 1)))
 
 
+def test_all_members_of_a_cohort_read_the_same_copy_on_their_device() -> None:
+    data = TensorDataset(torch.zeros(9, 3), torch.zeros(9))
+    first, second = (Batches(data, size, torch.device("meta"), ordered=False) for size in (2, 3))
+    assert first.tensors is second.tensors and first.tensors is not None
+    assert {tensor.device.type for tensor in first.tensors} == {"meta"}
+
+
 def test_a_last_training_batch_of_one_row_is_dropped_but_measured() -> None:
     found = batches(33, 16)
     assert [len(rows) for _, rows in found.shuffled(0, 1)] == [16, 16]

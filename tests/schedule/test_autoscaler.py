@@ -66,7 +66,7 @@ class Trial:
 def said(states: list[str], seconds: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said within so many seconds in which Tune's trials have these states."""
     heard: list[str] = []
-    awaiting = Awaiting(tuning.Resources(cpus=1, gpus=0.25), heard.append)
+    awaiting = Awaiting(tuning.Resources(cpus=1, gpus=0.25), heard.append, heard.append)
     trials = [Trial(state) for state in states]
     for step in range(int(seconds / INTERVAL_S) + 1):
         monkeypatch.setattr("time.monotonic", lambda now=1000 + step * INTERVAL_S: now)
@@ -81,6 +81,15 @@ def test_who_waits_for_nodes_is_told_once_what_for(monkeypatch: pytest.MonkeyPat
     assert said(["PENDING"] * 2, 60, monkeypatch) == told
     assert said(["PENDING"] * 2, PATIENCE_S, monkeypatch) == [], "the start of a process is not worth a word"
     assert said(["PENDING", "RUNNING"], 60, monkeypatch) == []
+
+
+def test_nodes_that_do_not_come_are_told_of_once_also_while_others_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tuning.schedule.awaiting._has_no_place", lambda: True)
+    monkeypatch.setattr(autoscaler, "status", lambda: "gpu-worker failed: no spot capacity")
+    told = "workers that train: 1; 2 more of cpus=1, gpus=0.25 wait for nodes: gpu-worker failed: no spot capacity"
+    assert said(["PENDING", "RUNNING", "PENDING"], 60, monkeypatch) == [told]
 
 
 def test_who_waits_for_processes_that_start_is_told_of_no_nodes(

@@ -79,6 +79,7 @@ def test_a_worker_that_waited_for_the_others_in_vain_decides_with_what_it_found(
     assert not sweep.probing.is_done and sweep.told == []
     sweep.probing.ended("0")
     assert sweep.probing.is_done and sweep.told == [["found"]]
+    assert sweep.released == 1, "what the others were to measure is known"
     sweep.probing.measured("1", "late")
     sweep.probing.ended("1")
     assert sweep.told == [["found"]]

@@ -7,6 +7,7 @@ a hidden state can be carried along.
 
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,18 @@ LOADER_WORKERS = 2
 """Processes that read a data set which is not in memory."""
 
 
+_held: WeakKeyDictionary[TensorDataset, dict[torch.device, Batch]] = WeakKeyDictionary()
+"""What of data sets lies on devices, once for all members of a cohort."""
+
+
+def _on_device(dataset: TensorDataset, device: torch.device) -> Batch:
+    held = _held.setdefault(dataset, {})
+    if device not in held:
+        inputs, targets = dataset.tensors
+        held[device] = inputs.to(device), targets.to(device)
+    return held[device]
+
+
 class Batches:
     """The batches of one split at one batch size on one device; `Splits` stay as they were."""
 
@@ -35,8 +48,7 @@ class Batches:
         self.rows = len(dataset)  # type: ignore[arg-type]
         self.tensors: Batch | None = None
         if isinstance(dataset, TensorDataset):
-            inputs, targets = dataset.tensors
-            self.tensors = inputs.to(device), targets.to(device)
+            self.tensors = _on_device(dataset, device)
 
     @property
     def steps(self) -> int:

@@ -1,4 +1,4 @@
-"""Says what a sweep waits for while no node has room for its workers."""
+"""Says what a sweep waits for while no node has room for its workers, or for some of them."""
 
 import contextlib
 import time
@@ -18,18 +18,20 @@ INTERVAL_S = 2.0
 
 
 class Awaiting(tune.Callback):
-    """Looks, between two steps of Tune, whether workers were asked for and none runs.
+    """Looks, between two steps of Tune, whether workers were asked for that do not run.
 
     Args:
         size: what one worker needs.
         phase: shown to the user until something else goes on.
+        say: said to the user for good.
     """
 
-    def __init__(self, size: Resources, phase: Callable[[str], None]) -> None:
-        self._size, self._phase = size, phase
+    def __init__(self, size: Resources, phase: Callable[[str], None], say: Callable[[str], None]) -> None:
+        self._size, self._phase, self._say_once = size, phase, say
         self._since_s: float | None = None
         self._next_s = 0.0
         self._said = ""
+        self._has_told = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # as the searcher's
@@ -41,20 +43,27 @@ class Awaiting(tune.Callback):
         self._next_s = now_s + INTERVAL_S
         states = [trial.status for trial in trials]
         pending = states.count("PENDING")
-        if not pending or "RUNNING" in states:
+        if not pending:
             self._since_s = None
             return
         self._since_s = self._since_s or now_s
         if now_s - self._since_s > PATIENCE_S and _has_no_place():
-            self._say(pending)
+            self._tell(pending, states.count("RUNNING"))
 
-    def _say(self, pending: int) -> None:
+    def _tell(self, pending: int, running: int) -> None:
         needs = f"cpus={self._size.cpus:g}, gpus={self._size.gpus or 0:g}"
-        coming = autoscaler.status() or "none is coming (others may use them)"
-        text = f"waiting for nodes: {pending} workers of {needs} are asked for; {coming}"
-        if text != self._said:
-            self._said = text
-            self._phase(text)
+        status = autoscaler.status()
+        if not running:
+            coming = status or "none is coming (others may use them)"
+            text = f"waiting for nodes: {pending} workers of {needs} are asked for; {coming}"
+            if text != self._said:
+                self._said = text
+                self._phase(text)
+        elif "failed: " in status and not self._has_told:  # while others train, only what needs somebody
+            self._has_told = True
+            self._say_once(
+                f"workers that train: {running}; {pending} more of {needs} wait for nodes: {status}"
+            )
 
 
 def _has_no_place() -> bool:

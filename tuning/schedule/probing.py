@@ -54,11 +54,13 @@ class Probing:
         """Note that a worker has measured, or died over it.
 
         One that has waited for the others in vain ends with what it found: they may come late, or never.
+        Then nobody measures any more: Tune would hand this worker what was meant for those, again and again.
         """
         self._running.discard(trial_id)
         self._settle()
         if trial_id in self._found:
             self._say()
+            self.release()
 
     def release(self) -> None:
         if not self._is_released:

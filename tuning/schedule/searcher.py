@@ -149,6 +149,7 @@ def run(
     room: Callable[[], int],
     listener: Listener,
     phase: Callable[[str], None],
+    say: Callable[[str], None],
     probe: Probe | None = None,
 ) -> None:
     """Run cohorts on the connected cluster until the dispatcher is done.
@@ -160,6 +161,7 @@ def run(
         workers: cohorts at the same time, to begin with.
         room: how many there may be from now on.
         phase: told what is waited for.
+        say: told what somebody should look after.
         probe: what the workers measure first; None: nothing.
 
     Raises:
@@ -182,7 +184,7 @@ def run(
     searcher = CohortSearcher(dispatcher, room, listener, probing)
     with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):
         try:
-            callbacks = [Awaiting(spec.resources, phase), GivenUp(searcher)]
+            callbacks = [Awaiting(spec.resources, phase, say), GivenUp(searcher)]
             _tuner(work, searcher, dispatcher, scratch, callbacks).fit()
         except Exception as error:  # of a cluster that is gone, or of Tune itself
             reason = last_line(error, type(error).__name__)

@@ -24,6 +24,7 @@ from tuning.schedule.watchdog import Watchdog, each, fed, watched
 from tuning.schedule.work import Work
 from tuning.schedule.worker import (
     failed,
+    is_open,
     load_splits,
     measure,
     pass_gate,
@@ -56,12 +57,12 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
         pass_gate(work.gate, work.workers)
         up_at()
         work.check_data(splits)
-        if task is None:
+        if task is None and not is_open(work.gate):  # else it came late, and the sizes are known
             with _watched(work, task) as watchdog:
                 found = measure(work.spec, splits, device, fed(config["sizes"], watchdog), work.workers)
             send(Message(probe=found))
             wait_for_cohorts(work.gate)
-        else:
+        elif task is not None:
             _train(task, work, splits, device, begin_s)
     except SweepError as error:
         send(Message(fault=str(error)))

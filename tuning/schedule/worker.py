@@ -103,12 +103,19 @@ def pass_gate(gate: Any, workers: int) -> None:
             time.sleep(0.02)
 
 
+def is_open(gate: Any) -> bool:
+    """Whether cohorts wait for the workers that measure, or will soon."""
+    try:
+        return bool(ray.get(gate.is_open.remote()))
+    except RayError:  # it died with its node: nobody is held up
+        return True
+
+
 def wait_for_cohorts(gate: Any) -> None:
     """Hold this worker until there is a cohort for it: Tune ends all but one of those that are free."""
     end_s = time.monotonic() + GATE_TIMEOUT_S
-    with contextlib.suppress(RayError):
-        while not ray.get(gate.is_open.remote()) and time.monotonic() < end_s:
-            time.sleep(0.02)
+    while not is_open(gate) and time.monotonic() < end_s:
+        time.sleep(0.02)
 
 
 @lru_cache(maxsize=1)
