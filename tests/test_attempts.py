@@ -39,7 +39,12 @@ def test_what_a_death_left_half_written_is_removed(tmp_path: Path) -> None:
     folder = str(tmp_path)
     storage.write(paths.resume_file(folder, "cohort-a.pt"), b"whole")
     Path(paths.resume_file(folder, ".cohort-b.pt.0123abcd")).write_bytes(b"half")
+    (tmp_path / ".spec.yaml.0123abcd").write_bytes(b"half")
+    others = {".driver.request.0123abcd", ".report.html.0123abcd"}  # `tuning stop` and `report` beside it
+    for name in others:
+        (tmp_path / name).write_bytes(b"half")
     attempts.begin(folder)
+    assert {path.name for path in tmp_path.glob(".*")} == others
     assert [path.name for path in Path(paths.resume_folder(folder)).iterdir()] == ["cohort-a.pt"]
 
 

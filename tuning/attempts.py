@@ -23,10 +23,12 @@ def begin(folder: str) -> str:
 
 
 def clear(folder: str) -> None:
-    """Remove what a death has left half written."""
+    """Remove what a death has left half written, but for what others may just be writing."""
+    beside = tuple(f"/.{name}" for name in paths.BESIDE)
     for place in (folder, paths.checkpoint_folder(folder), paths.resume_folder(folder)):
         for aside in storage.asides(place):
-            storage.remove(aside)
+            if not aside.removeprefix(place).startswith(beside):
+                storage.remove(aside)
 
 
 def check(folder: str, attempt: str) -> None:

@@ -13,6 +13,10 @@ REPORT = "report.html"
 """In the sweep's folder, and among the artifacts of its run in MLflow."""
 
 
+BESIDE = ("driver.request", REPORT, "inspect-")
+"""With what names of files begin that other processes write into a sweep's folder while its driver lives."""
+
+
 def home_folder(option: str | None) -> Path:
     """Return the home as an absolute path: the option, else TUNING_HOME, else `runs`.
 
