@@ -29,7 +29,7 @@ class Probing:
         self._left = workers
         self._on_release = on_release
         self._is_released = False
-        self._running: set[str] = set()
+        self.running: set[str] = set()
         """Tune's trial ids."""
         self._found: dict[str, str] = {}
         """What was measured, by Tune's trial id: Tune tells the last result twice."""
@@ -38,12 +38,12 @@ class Probing:
         if not self._left:
             return None
         self._left -= 1
-        self._running.add(trial_id)
+        self.running.add(trial_id)
         return {"sizes": list(self._probe.sizes)}
 
     def has(self, trial_id: str) -> bool:
         """Whether a Tune trial is a worker that measures."""
-        return trial_id in self._running
+        return trial_id in self.running
 
     def measured(self, trial_id: str, found: str | None) -> None:
         if found is not None:
@@ -56,7 +56,7 @@ class Probing:
         One that has waited for the others in vain ends with what it found: they may come late, or never.
         Then nobody measures any more: Tune would hand this worker what was meant for those, again and again.
         """
-        self._running.discard(trial_id)
+        self.running.discard(trial_id)
         self._settle()
         if trial_id in self._found:
             self._say()
@@ -69,7 +69,7 @@ class Probing:
 
     def _settle(self) -> None:
         """Once every worker has measured or died over it, say what was found."""
-        if not self._left and self._running <= self._found.keys():
+        if not self._left and self.running <= self._found.keys():
             self._say()
 
     def _say(self) -> None:

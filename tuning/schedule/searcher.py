@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,11 @@ class CohortSearcher(Searcher):
             return Searcher.FINISHED
         return None if cohort is None else {"cohort": cohort.to_json()}
 
-    def waits_for(self, trial_id: str) -> bool:
-        """Whether a Tune trial was handed a cohort, or a measurement, and has not ended."""
-        return trial_id in self._cohorts or (self._probing is not None and self._probing.has(trial_id))
+    @property
+    def in_flight(self) -> Set[str]:
+        """Return Tune's ids of the trials that were handed a cohort, or a measurement, and have not ended."""
+        measuring = self._probing.running if self._probing is not None else set()
+        return self._cohorts.keys() | measuring
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if KEY not in result:
