@@ -152,7 +152,7 @@ def _check_alike(data: str, splits: Splits, spec: SweepSpec) -> None:
     if not is_callable_reference(data):
         return
     with within(spec.trial_timeout, late(f"Data {data!r}", spec)):
-        again = references.load_data(data, seed=spec.seed)
+        again = references.load_data(data, seed=spec.seed, num_outputs=splits.num_outputs)
     if again.fingerprint != splits.fingerprint:
         raise RequestError(
             f"Data {data!r} must be the same whenever it is loaded, but its fingerprint differs: is it drawn "

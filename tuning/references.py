@@ -183,14 +183,21 @@ def load_model(reference: str) -> ModelReference:
     )
 
 
-def load_data(reference: str, *, seed: int) -> "Splits":
-    """Load a data set by catalog name or callable reference, split by `seed`."""
+def load_data(reference: str, *, seed: int, num_outputs: int | None = None) -> "Splits":
+    """Load a data set by catalog name or callable reference, split by `seed`.
+
+    Args:
+        num_outputs: of a user's own, where it is known from having been loaded before: to count the classes
+            of a set that is read example by example takes reading all of it.
+    """
     from tuning import data
 
     if not is_callable_reference(reference):
         return data.load(reference, seed=seed)
     with _one_at_a_time(reference):
-        return data.from_callable(load_callable(reference), name=reference, seed=seed)
+        return data.from_callable(
+            load_callable(reference), name=reference, seed=seed, num_outputs=num_outputs
+        )
 
 
 def _one_at_a_time(reference: str) -> AbstractContextManager[None]:

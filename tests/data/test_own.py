@@ -100,6 +100,25 @@ def test_classes_are_counted_over_the_whole_training_part() -> None:
     assert own(lambda: [Examples(examples), Examples(examples[:1]), Examples(examples[:1])]).num_outputs == 7
 
 
+def test_who_knows_the_classes_need_not_read_all_examples() -> None:
+    """Each worker opens such a set: of a large one that would be minutes of decoding images."""
+    read: list[int] = []
+
+    class Watched(Examples):
+        def __getitem__(self, row: int) -> Any:
+            read.append(row)
+            return super().__getitem__(row)
+
+    def data() -> Any:
+        return [Watched([(torch.zeros(1), row % 7) for row in range(500)])] * 3
+
+    counted, rows = own(data), len(set(read))
+    read.clear()
+    known = from_callable(data, name="my.py:data", seed=0, num_outputs=counted.num_outputs)
+    assert (known.num_outputs, known.fingerprint) == (7, counted.fingerprint)
+    assert rows == 500 and len(set(read)) < 100
+
+
 def test_a_subclass_with_its_own_reading_is_read_through_it() -> None:
     class Doubled(TensorDataset):
         def __getitem__(self, row: int) -> tuple[torch.Tensor, ...]:

@@ -29,6 +29,7 @@ def test_the_epoch_in_which_a_member_ends_is_kept_of_the_others_where_the_sweep_
         attempt=attempts.begin(folder),
         versions={},
         fingerprint="",
+        num_outputs=1,
         data=None,
         gate=None,
         workers=1,

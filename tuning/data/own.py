@@ -28,11 +28,16 @@ class _AsTensors(Dataset[Arrays]):
         return _input(torch.as_tensor(x)), _targets(torch.as_tensor(y), self.task, batch_axes=0)
 
 
-def from_callable(function: Callable[..., Any], *, name: str, seed: int) -> Splits:
+def from_callable(
+    function: Callable[..., Any], *, name: str, seed: int, num_outputs: int | None = None
+) -> Splits:
     """Call a user's function, with `seed` if it takes that, and check what it returns.
 
     Integer targets make it a classification, floating ones a regression. Floating inputs become
     float32; integer ones other than bytes (numbers of words, say) stay integers.
+
+    Args:
+        num_outputs: where it is known; else classes are counted.
 
     Raises:
         RequestError: unless it returns three non-empty data sets of (input, target) pairs alike.
@@ -58,7 +63,7 @@ def from_callable(function: Callable[..., Any], *, name: str, seed: int) -> Spli
         train=datasets["train"],
         validation=datasets["validation"],
         test=datasets["test"],
-        num_outputs=_num_outputs(datasets, task, first_target, name),
+        num_outputs=num_outputs or _num_outputs(datasets, task, first_target, name),
         input_shape=tuple(first_input.shape),
         preprocess={"kind": "none", "shape": list(first_input.shape), **_integers(first_input)},
         fingerprint=digest,

@@ -19,6 +19,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,13 +58,13 @@ class Task:
 
     trial: TrialSpec
     spec: SweepSpec
-    splits: Splits | None
-    """Without its examples; None: each rank opens the data itself, which is not in memory."""
+    splits: Splits
+    """Without its examples."""
     until: int
     resume: dict[str, Any] | None
     on_gpus: bool
     folder: str
-    """Where they find each other, and data that is in memory."""
+    """Where they find each other, and data that is in memory; other data each rank opens itself."""
     parent: int
     """Its process."""
 
@@ -124,19 +125,19 @@ def train(
                 _end(rank, patience_s)
 
 
-def _kept(splits: Splits, file: str) -> Splits | None:
+def _kept(splits: Splits, file: str) -> Splits:
     """Write data that is in memory to a file, which ranks map; return all else of it."""
-    if not splits.is_in_memory:
-        return None
-    torch.save({name: list(getattr(splits, name).tensors) for name in PARTS}, file)
+    if splits.is_in_memory:
+        torch.save({name: list(getattr(splits, name).tensors) for name in PARTS}, file)
     nothing: Any = None
     return replace(splits, train=nothing, validation=nothing, test=nothing)
 
 
 def _opened(task: Task) -> Splits:
-    if task.splits is None:
-        return references.load_data(str(task.spec.data), seed=task.spec.seed)
-    found = torch.load(f"{task.folder}/{DATA}", weights_only=True, mmap=True)
+    file, spec = Path(task.folder) / DATA, task.spec
+    if not file.exists():
+        return references.load_data(str(spec.data), seed=spec.seed, num_outputs=task.splits.num_outputs)
+    found = torch.load(file, weights_only=True, mmap=True)
     train, validation, test = (TensorDataset(*found[name]) for name in PARTS)
     return replace(task.splits, train=train, validation=validation, test=test)
 

@@ -178,6 +178,7 @@ def run(
         attempt=attempt,
         versions=survey.versions(),
         fingerprint=splits.fingerprint,
+        num_outputs=splits.num_outputs,
         data=datasets.put(splits),
         gate=gate,
         workers=workers,

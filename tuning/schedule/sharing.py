@@ -80,7 +80,8 @@ def measure_together(
         num_cpus=size.cpus, num_gpus=size.gpus or 0, scheduling_strategy=_one_node(size, count), max_retries=0
     )
     held = datasets.put(splits)
-    found = [task.remote(spec, held, list(sizes), workers, gate, count) for _ in range(count)]
+    known = splits.num_outputs
+    found = [task.remote(spec, held, known, list(sizes), workers, gate, count) for _ in range(count)]
     _, late = ray.wait(found, num_returns=count, timeout=TIMEOUT_S)
     for one in late:  # the GPUs are taken, say
         ray.cancel(one, force=True)
@@ -107,11 +108,17 @@ def _one_node(size: Resources, count: int) -> Any:
 
 
 def _measure(
-    spec: SweepSpec, held: datasets.Held | None, sizes: list[int], workers: int, gate: Any, count: int
+    spec: SweepSpec,
+    held: datasets.Held | None,
+    num_outputs: int,
+    sizes: list[int],
+    workers: int,
+    gate: Any,
+    count: int,
 ) -> str:
     try:
         device = prepare_process(spec)
-        splits = load_splits(str(spec.data), spec.seed, held)
+        splits = load_splits(str(spec.data), spec.seed, held, num_outputs)
         pass_gate(gate, count)
         return measure(spec, splits, device, sizes, workers)
     except Exception as error:  # a user's model may raise anything

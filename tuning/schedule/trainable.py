@@ -53,7 +53,7 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
         work.check_versions()
         device = prepare_process(work.spec)
         with _watched(work, task):
-            splits = load_splits(str(work.spec.data), work.spec.seed, work.data)
+            splits = load_splits(str(work.spec.data), work.spec.seed, work.data, work.num_outputs)
         pass_gate(work.gate, work.workers)
         up_at()
         work.check_data(splits)

@@ -25,6 +25,8 @@ class Work:
     """Of the driver's packages."""
     fingerprint: str
     """Of the data."""
+    num_outputs: int
+    """Likewise, which a worker that opens the data itself need not count again."""
     data: datasets.Held | None
     """The data itself, if it is in memory."""
     gate: Any

@@ -85,12 +85,14 @@ def _total_bytes(device: torch.device) -> float:
 
 
 @lru_cache(maxsize=1)
-def load_splits(reference: str, seed: int, held: datasets.Held | None) -> Splits:
+def load_splits(
+    reference: str, seed: int, held: datasets.Held | None, num_outputs: int | None = None
+) -> Splits:
     """Return the data that the driver has stored, or load it; once per process, for actors are reused."""
     if held is not None:
         with contextlib.suppress(RayError):  # this node's store is full, or the driver's is gone
             return datasets.get(held)
-    return load_data(reference, seed=seed)
+    return load_data(reference, seed=seed, num_outputs=num_outputs)
 
 
 @lru_cache(maxsize=1)
