@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from tuning import halving, packing, paths, resume_files
+from tuning import attempts, halving, packing, paths, resume_files
 from tuning.records import Cohort, EpochReport, Member, State, TrialSpec, begun_by
 from tuning.spec import SweepSpec
 from tuning.study import Study
@@ -177,6 +177,7 @@ class Dispatcher:
         cohort = self.running[cohort_id]
         left, cause = self._left(cohort), resume_files.last_words(self.folder, cohort_id)
         deaths = self._deaths.add(cohort_id, self._epoch(left))
+        cohort = attempts.next_turn(self.folder, cohort)
         if not left:
             self.end(cohort_id)
         elif (cause or deaths > 1) and len(left) > 1:

@@ -167,5 +167,13 @@ def last_words_file(storage: str, cohort_id: str) -> str:
     return f"{resume_folder(storage)}/last-words-{cohort_id}.txt"
 
 
+TURN = "turn-"
+
+
+def turn_file(storage: str, cohort_id: str) -> str:
+    """Return the file that tells which turn at a cohort is the latest, once a worker was lost over it."""
+    return f"{storage}/{TURN}{cohort_id}"
+
+
 def trial_name(number: int) -> str:
     return f"trial-{number:05d}"

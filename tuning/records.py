@@ -52,6 +52,8 @@ class Cohort:
     """Begins with its driver's (`begun_by`): what an earlier one has left is told from what runs."""
     members: tuple[Member, ...]
     until: int
+    turn: int = field(default=0, compare=False)
+    """How often its worker was lost: one that lives on, on a node that is cut off, is of an earlier turn."""
 
     @property
     def epoch(self) -> int:
@@ -71,7 +73,7 @@ class Cohort:
             Member(trial=TrialSpec(**item["trial"]), epoch=item["epoch"], resume=item["resume"])
             for item in plain["members"]
         )
-        return cls(id=plain["id"], members=members, until=plain["until"])
+        return cls(id=plain["id"], members=members, until=plain["until"], turn=plain["turn"])
 
 
 def begun_by(driver: str) -> str:

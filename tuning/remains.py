@@ -10,7 +10,7 @@ def words(where: SweepPaths) -> str:
     spec = notation.load(where.spec)
     folder = where.storage(spec.storage, str(spec.id))
     checkpoints = [name for name in storage.names(paths.checkpoint_folder(folder)) if name.endswith(".pt")]
-    states = storage.names(paths.resume_folder(folder))
+    states = [name for name in storage.names(paths.resume_folder(folder)) if name.endswith(".pt")]
     counts = [(len(checkpoints), "checkpoint"), (len(states), "resume state")]
     found = " and ".join(f"{count} {of}{'' if count == 1 else 's'}" for count, of in counts if count)
     return f" It has {found}, so this is not how it was: put a backup back." if found else ""

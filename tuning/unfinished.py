@@ -32,8 +32,11 @@ def save_best(study: Study, folder: str, splits: Splits, numbers: Collection[int
 
 
 def clear(study: Study, folder: str) -> None:
-    """Remove what no trial needs any more: files half written, and resume states once all have ended."""
-    attempts.clear(folder)
+    """End the attempt, and remove what no trial needs any more: resume states once all have ended.
+
+    A worker that is cut off, and trains on, writes no more.
+    """
+    attempts.begin(folder)
     if not study.unfinished():
         resume_files.keep_only(folder, ())
 

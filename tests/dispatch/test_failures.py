@@ -7,7 +7,8 @@ from itertools import islice
 import pytest
 
 from tests.dispatch.simulated import Make, all_alike, by_number, changed, epochs_of
-from tuning import paths, storage
+from tuning import attempts, paths, storage
+from tuning.errors import SweepError
 from tuning.records import State
 from tuning.spec import EarlyStopping
 from tuning.tolerance import MAX_RETRIES
@@ -102,11 +103,16 @@ def test_a_worker_that_died_for_good_fails_its_trials(make: Make) -> None:
 
 def test_a_trial_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: Make) -> None:
     sweep = make(all_alike, changed(trials=4), size=1)
+    attempt = attempts.begin(str(sweep.folder))
     first = sweep.next()
     for _ in range(MAX_RETRIES):
         sweep.dispatcher.died(first.id)
         assert not sweep.dispatcher.is_done and sweep.states == ["running"]
-        assert sweep.next() == first
+        again = sweep.next()
+        assert again == first
+        with pytest.raises(SweepError, match="is over"):  # of one that lives on unheard of
+            attempts.check(str(sweep.folder), attempt, first)
+        attempts.check(str(sweep.folder), attempt, again)
     sweep.dispatcher.died(first.id)
     assert sweep.states == ["failed"]
     assert {cause for _, _, cause in sweep.log.ended} == {"its worker process or node died 4 times in a row"}

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ def _leave(work: Work, task: Cohort, words: str) -> None:
 
 
 def _say_last(work: Work, task: Cohort, words: str) -> None:
-    storage.write(paths.last_words_file(work.folder, task.id), words.encode(), work.check)
+    storage.write(paths.last_words_file(work.folder, task.id), words.encode(), partial(work.check, task))
 
 
 def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin_s: float) -> None:
@@ -110,7 +111,7 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
     spec, states = work.spec, _resume_states(task, work)
     outbox = Outbox(task.id, begin_s, _missed(task, states), device, report_interval_s(work.workers))
     faults.place("before-first-report")
-    saver = _Saver(paths.resume_file(work.folder, paths.resume_name(task.id)), work)
+    saver, check = _Saver(task, work), partial(work.check, task)
     trials = {member.trial.number: member.trial for member in task.members}
 
     def save_best(numbers: Iterable[int]) -> None:
@@ -118,7 +119,7 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
             outcome = _outcome(number, last, states)
             if outcome is not None:
                 with _storing(work.folder):
-                    checkpoint.save_best(work.folder, outcome, trials[number], spec, splits, work.check)
+                    checkpoint.save_best(work.folder, outcome, trials[number], spec, splits, check)
         with _storing(work.folder):
             storage.sync(paths.checkpoint_folder(work.folder))  # the study's own file is synced, too
 
@@ -187,8 +188,9 @@ def _outcome(number: int, last: cohort.Epoch | None, states: dict[int, dict[str,
 class _Saver:
     """Saves the members' states after each epoch, as far as `SAVING_SHARE` of the time lets it."""
 
-    def __init__(self, path: str, work: Work) -> None:
-        self._path, self._work = path, work
+    def __init__(self, task: Cohort, work: Work) -> None:
+        self._path = paths.resume_file(work.folder, paths.resume_name(task.id))
+        self._work, self._check = work, partial(work.check, task)
         self._next_s = -math.inf
 
     def save(self, epoch: cohort.Epoch, numbers: list[int], *, at_once: bool) -> None:
@@ -196,7 +198,7 @@ class _Saver:
         if at_once or start_s >= self._next_s:
             with _storing(self._work.folder):
                 spec = self._work.spec
-                resume_state.save(self._path, epoch.to_plain(numbers), spec.id, self._work.check)
+                resume_state.save(self._path, epoch.to_plain(numbers), spec.id, self._check)
             end_s = time.monotonic()
             self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
 

@@ -8,6 +8,7 @@ from typing import Any
 from tuning import attempts
 from tuning.data import Splits
 from tuning.errors import SweepError
+from tuning.records import Cohort
 from tuning.schedule import datasets, survey
 from tuning.spec import SweepSpec
 
@@ -32,8 +33,9 @@ class Work:
     gate: Any
     workers: int
 
-    def check(self) -> None:
-        attempts.check(self.folder, self.attempt)
+    def check(self, task: Cohort) -> None:
+        """Refuse to write for a cohort that others train now."""
+        attempts.check(self.folder, self.attempt, task)
 
     def check_versions(self) -> None:
         """Refuse to work with packages of other versions than the driver's."""
