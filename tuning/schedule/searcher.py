@@ -33,6 +33,8 @@ from tuning.spec import SweepSpec
 # Tune reads back, after the last trial, result files that nobody wrote, and lists each that is missing.
 logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
+logger = logging.getLogger(__name__)
+
 Listener = Callable[[Message], None]
 """Told every message of a worker."""
 
@@ -190,6 +192,7 @@ def run(
             callbacks = [Awaiting(spec.resources, phase, say), GivenUp(searcher)]
             _tuner(work, searcher, dispatcher, scratch, callbacks).fit()
         except Exception as error:  # of a cluster that is gone, or of Tune itself
+            logger.exception("Ray could not go on")  # into the sweep's log
             reason = last_line(error, type(error).__name__)
             raise SweepError(f"Ray could not go on: {reason}") from error
     if searcher.failure is not None:
