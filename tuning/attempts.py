@@ -29,12 +29,9 @@ def begin(folder: str) -> str:
 
 
 def _left(folder: str) -> Iterator[str]:
-    """Yield what is of no use any more, but for what others may just be writing."""
-    beside = tuple(f"/.{name}" for name in paths.BESIDE)
+    """Yield what is of no use any more, but for what a `tuning stop` may just be writing."""
     for place in (folder, paths.checkpoint_folder(folder), paths.resume_folder(folder)):
-        yield from (
-            aside for aside in storage.asides(place) if not aside.removeprefix(place).startswith(beside)
-        )
+        yield from (aside for aside in storage.asides(place) if f"/.{paths.REQUEST}." not in aside)
     yield from (f"{folder}/{name}" for name in storage.names(folder) if name.startswith(paths.TURN))
 
 
@@ -61,7 +58,7 @@ def check(folder: str, attempt: str, cohort: Cohort) -> None:
         turn = int(storage.read(paths.turn_file(folder, cohort.id)))
     except FileNotFoundError:
         turn = 0
-    if turn != cohort.turn:
+    if turn > cohort.turn:  # a network disk may show a newer file to a newer worker late
         raise SweepError(
             f"This worker's turn {cohort.turn} at cohort {cohort.id} is over; the latest is {turn}."
         )

@@ -142,7 +142,8 @@ class Confirmation:
                 hopeless=tuple(plain["hopeless"]),
             )
             numbers = (found.winner, found.seeds, *found.hopeless)
-            is_whole = all(type(number) is int for number in numbers)
+            held_out = {one.held_out and one.held_out.metric for one in trials}
+            is_whole = all(type(number) is int for number in numbers) and len(held_out) == 1
             return found if is_whole and trials and all(map(_is_sound, trials)) else None
         except (KeyError, TypeError, AttributeError):
             return None
@@ -156,15 +157,16 @@ def _from_plain(one: Mapping[str, Any]) -> Confirmed:
 
 def _is_sound(one: Confirmed) -> bool:
     """Whether every value is of its kind, which in a study may be any."""
-    figures = [one.searched, one.mean]
-    open_ = [one.low, one.high, *one.values]
-    if one.held_out is not None:
-        figures.append(one.held_out.mean)
-        open_ += [one.held_out.low, one.held_out.high]
+    means: list[Confirmed | HeldOut] = [one, *([one.held_out] if one.held_out is not None else [])]
+    figures: list[float | None] = [one.searched, *(value for value in one.values if value is not None)]
     for metrics in one.test:
         figures += (metrics or {}).values()
-    figures += [value for value in open_ if value is not None]
-    return type(one.trial) is int and all(map(is_finite, figures))
+    for mean in means:
+        figures.append(mean.mean)
+        if mean.low is not None or mean.high is not None:
+            figures += [mean.low, mean.high]
+    is_named = one.held_out is None or isinstance(one.held_out.metric, str)
+    return type(one.trial) is int and is_named and all(map(is_finite, figures))
 
 
 def interval_in_words(one: Confirmed | HeldOut) -> str:

@@ -13,8 +13,8 @@ REPORT = "report.html"
 """In the sweep's folder, and among the artifacts of its run in MLflow."""
 
 
-BESIDE = ("driver.request", REPORT, "inspect-")
-"""With what names of files begin that other processes write into a sweep's folder while its driver lives."""
+REQUEST = "driver.request"
+"""In the sweep's folder: what another process asks of the driver (`endings`)."""
 
 
 def home_folder(option: str | None) -> Path:
@@ -99,8 +99,7 @@ class SweepPaths:
 
     @property
     def request(self) -> Path:
-        """What another process asks of the driver (`endings`)."""
-        return self.folder / "driver.request"
+        return self.folder / REQUEST
 
     @property
     def spool(self) -> Path:
@@ -160,6 +159,11 @@ def resume_file(storage: str, name: str) -> str:
 
 def resume_name(cohort_id: str) -> str:
     return f"cohort-{cohort_id}.pt"
+
+
+def ahead_name(cohort_id: str) -> str:
+    """Return the name of the file beside it that has what goes on, while ends of others are not told yet."""
+    return f"cohort-{cohort_id}-ahead.pt"
 
 
 def last_words_file(storage: str, cohort_id: str) -> str:

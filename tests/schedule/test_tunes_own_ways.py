@@ -81,7 +81,8 @@ def test_a_cohort_that_has_no_node_yet_ends_no_later_than_the_sweep_that_is_canc
     ray.get(taken.ready())
 
     def is_waiting() -> bool:
-        return claimant(where.claim) is not None and bool(ledger.open_sweep("demo").trials)
+        is_driven = claimant(where.claim) is not None and where.spec.exists()
+        return is_driven and bool(ledger.open_sweep("demo").trials)
 
     answers: list[endings.Answer] = []
     try:

@@ -161,6 +161,7 @@ def test_a_confirmation_comes_back_from_json_as_it_was() -> None:
 
 
 PLAIN = FOUND.to_plain()
+HELD_OUT = PLAIN["trials"][0]["held_out"]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,12 @@ PLAIN = FOUND.to_plain()
         {**PLAIN, "trials": [{**PLAIN["trials"][0], "test": [3]}]},
         {**PLAIN, "trials": [{**PLAIN["trials"][0], "held_out": {"metric": "test_loss", "mean": "high"}}]},
         {**PLAIN, "trials": [{**PLAIN["trials"][0], "low": "none"}]},
+        {**PLAIN, "trials": [{**PLAIN["trials"][0], "low": None}]},
+        {**PLAIN, "trials": [PLAIN["trials"][0], {**PLAIN["trials"][1], "held_out": None}]},
+        {
+            **PLAIN,
+            "trials": [{**PLAIN["trials"][0], "held_out": {**PLAIN["trials"][0]["held_out"], "metric": 3}}],
+        },
         {**PLAIN, "more": 1},
     ],
 )

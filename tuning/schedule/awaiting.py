@@ -28,7 +28,8 @@ class Awaiting(tune.Callback):
 
     def __init__(self, size: Resources, phase: Callable[[str], None], say: Callable[[str], None]) -> None:
         self._size, self._phase, self._say_once = size, phase, say
-        self._since_s: float | None = None
+        self._since_s: dict[str, float] = {}
+        """Since when some workers are waited for, and since when none runs."""
         self._next_s = 0.0
         self._said = ""
         self._has_told = False
@@ -42,13 +43,11 @@ class Awaiting(tune.Callback):
             return
         self._next_s = now_s + INTERVAL_S
         states = [trial.status for trial in trials]
-        pending = states.count("PENDING")
-        if not pending:
-            self._since_s = None
-            return
-        self._since_s = self._since_s or now_s
-        if now_s - self._since_s > PATIENCE_S and _has_no_place():
-            self._tell(pending, states.count("RUNNING"))
+        pending, running = states.count("PENDING"), states.count("RUNNING")
+        kind = "some" if running else "all"
+        self._since_s = {kind: self._since_s.get(kind, now_s)} if pending else {}
+        if pending and now_s - self._since_s[kind] > PATIENCE_S and _has_no_place():
+            self._tell(pending, running)
 
     def _tell(self, pending: int, running: int) -> None:
         needs = f"cpus={self._size.cpus:g}, gpus={self._size.gpus or 0:g}"

@@ -2,11 +2,9 @@
 
 import contextlib
 import gc
-import math
 import os
-import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -15,12 +13,13 @@ import torch
 
 from tuning import faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, failures, ranks, resume_state
+from tuning.engine import checkpoint, cohort, failures, ranks
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
 from tuning.schedule.messages import Message
 from tuning.schedule.outbox import Outbox, report_interval_s, send
+from tuning.schedule.saving import Saver, resume_states, storing
 from tuning.schedule.watchdog import Watchdog, each, fed, watched
 from tuning.schedule.work import Work
 from tuning.schedule.worker import (
@@ -33,9 +32,6 @@ from tuning.schedule.worker import (
     up_at,
     wait_for_cohorts,
 )
-
-SAVING_SHARE = 0.05
-"""Share of the time that saving resume state may take: very short epochs are saved several at a time."""
 
 COMPILING_S = 300.0
 """What an epoch may take beyond `--trial-timeout` where up to four steps are compiled on the way."""
@@ -108,19 +104,19 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
 
     Before the driver hears of an end: what it is told of exists.
     """
-    spec, states = work.spec, _resume_states(task, work)
+    spec, states = work.spec, resume_states(task, work)
     outbox = Outbox(task.id, begin_s, _missed(task, states), device, report_interval_s(work.workers))
     faults.place("before-first-report")
-    saver, check = _Saver(task, work), partial(work.check, task)
+    saver, check = Saver(task, work), partial(work.check, task)
     trials = {member.trial.number: member.trial for member in task.members}
 
     def save_best(numbers: Iterable[int]) -> None:
         for number in numbers:
             outcome = _outcome(number, last, states)
             if outcome is not None:
-                with _storing(work.folder):
+                with storing(work.folder):
                     checkpoint.save_best(work.folder, outcome, trials[number], spec, splits, check)
-        with _storing(work.folder):
+        with storing(work.folder):
             storage.sync(paths.checkpoint_folder(work.folder))  # the study's own file is synced, too
 
     last: cohort.Epoch | None = None
@@ -137,12 +133,9 @@ def _train(task: Cohort, work: Work, splits: Splits, device: torch.device, begin
             going_on = [number for number in task.numbers if number not in ended]
             may_go_on = bool(going_on) and epoch < (spec.epochs or 0)
             if new:
-                try:
-                    outbox.flush()
-                except SystemExit:  # the driver ends this cohort here; what the others have trained stays
-                    if may_go_on:
-                        saver.save(last, going_on, at_once=True)
-                    raise
+                if may_go_on:
+                    saver.save_ahead(last, going_on)  # the driver may end the cohort when it hears of `new`
+                outbox.flush()
             if may_go_on:
                 saver.save(last, going_on, at_once=epoch >= task.until)
             outbox.put(last, going_on)
@@ -165,61 +158,11 @@ def _watched(work: Work, task: Cohort | None) -> AbstractContextManager[Watchdog
     return watched(None if limit is None else limit + compiling_s, tell)
 
 
-@contextlib.contextmanager
-def _storing(folder: str, what: str = "written") -> Iterator[None]:
-    """Tell what is wrong with the storage from what is wrong with a model: no trial fails for it."""
-    try:
-        yield
-    except SweepError:
-        raise
-    except Exception as error:  # of a disk, or of whatever stands behind a URI
-        raise SweepError(
-            f"{folder} cannot be {what} on {socket.gethostname()}: {type(error).__name__}: {error}"
-        ) from error
-
-
 def _outcome(number: int, last: cohort.Epoch | None, states: dict[int, dict[str, Any]]) -> Outcome | None:
     """Return how far a member has come after the last epoch; if none was left, by the resume file."""
     if last is not None:
         return last.outcome(number)
     return Training(**states[number]) if number in states else None
-
-
-class _Saver:
-    """Saves the members' states after each epoch, as far as `SAVING_SHARE` of the time lets it."""
-
-    def __init__(self, task: Cohort, work: Work) -> None:
-        self._path = paths.resume_file(work.folder, paths.resume_name(task.id))
-        self._work, self._check = work, partial(work.check, task)
-        self._next_s = -math.inf
-
-    def save(self, epoch: cohort.Epoch, numbers: list[int], *, at_once: bool) -> None:
-        start_s = time.monotonic()
-        if at_once or start_s >= self._next_s:
-            with _storing(self._work.folder):
-                spec = self._work.spec
-                resume_state.save(self._path, epoch.to_plain(numbers), spec.id, self._check)
-            end_s = time.monotonic()
-            self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
-
-
-def _resume_states(task: Cohort, work: Work) -> dict[int, dict[str, Any]]:
-    """Return the members' states: the cohort's own file if this is a retry, else where they came from.
-
-    A file that is lost or torn costs the epochs in it, not the trial: it is trained again.
-
-    Raises:
-        SweepError: when the storage cannot be read.
-    """
-    for names in ({paths.resume_name(task.id)}, {member.resume for member in task.members}):
-        found: dict[int, dict[str, Any]] = {}
-        for name in sorted(filter(None, names)):
-            with _storing(work.folder, "read"):
-                file = paths.resume_file(work.folder, name)
-                found |= resume_state.load_if_sound(file, task.numbers, work.spec.id)
-        if found:
-            return found
-    return {}
 
 
 def _missed(task: Cohort, states: dict[int, dict[str, Any]]) -> list[EpochReport]:
