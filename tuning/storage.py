@@ -159,7 +159,7 @@ def _as_os_error(uri: str) -> Iterator[None]:
         yield
     except (OSError, RequestError):
         raise
-    except Exception as error:
+    except Exception as error:  # of whatever type the store's own library has
         raise OSError(errno.EIO, f"{type(error).__name__}: {error}", uri) from error
 
 

@@ -192,12 +192,6 @@ def _start_again() -> None:
         ) from error
 
 
-def free() -> Node:
-    """Return what of the connected cluster nobody uses now, as if it were one node."""
-    found = ray.available_resources()
-    return Node(host="", cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
-
-
 def nodes() -> list[Node]:
     """Return the living nodes of the connected cluster."""
     return [

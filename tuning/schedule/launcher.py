@@ -223,7 +223,7 @@ def _addresses(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _storage(config: Mapping[str, Any]) -> Iterator[str]:
-    found = {path for command in _commands(config) for path in STORAGE.findall(command)}
+    found = _places(config)
     if not found:
         yield "setup_commands: no TUNING_STORAGE names where checkpoints go, which every node must see."
     if len(found) > 1:
@@ -237,7 +237,7 @@ def _storage(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _profiles(config: Mapping[str, Any]) -> Iterator[str]:
     """See that nodes on AWS may write to a bucket: what Ray lets its nodes do, it lets the head alone."""
-    uses_bucket = any(path.startswith("s3://") for one in _commands(config) for path in STORAGE.findall(one))
+    uses_bucket = any(path.startswith("s3://") for path in _places(config))
     if config["provider"]["type"] != "aws" or not uses_bucket:
         return
     for name, kind in config.get("available_node_types", {}).items():
@@ -246,6 +246,11 @@ def _profiles(config: Mapping[str, Any]) -> Iterator[str]:
                 f"available_node_types.{name}.node_config: no IamInstanceProfile, without which the node "
                 "cannot write to the bucket of TUNING_STORAGE; name one whose role may."
             )
+
+
+def _places(config: Mapping[str, Any]) -> set[str]:
+    """Return what the file's commands name as the storage."""
+    return {path for command in _commands(config) for path in STORAGE.findall(command)}
 
 
 def _commands(config: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tuning.data import Splits
 from tuning.errors import SweepError
 from tuning.schedule import resources, sharing, shipping
-from tuning.schedule.connection import Node, connect, free
+from tuning.schedule.connection import Node, connect, free_nodes
 from tuning.schedule.resources import expected_nodes, local_node, share
 from tuning.schedule.worker import failed
 from tuning.sizing import Sizing, from_workers, wanted_sizes, without_measuring
@@ -65,7 +65,7 @@ def _measured(
         return [failed(SweepError("no node that holds a worker is up yet; the sweep will measure"))]
     say("measuring cohort sizes ...")
     sizes = wanted_sizes(spec.trials, workers)
-    at_once = max(1, min(workers, most, resources.count(spec.resources, [free()])))
+    at_once = max(1, min(workers, most, resources.count(spec.resources, free_nodes())))
     return sharing.measure_together(spec, splits, sizes, workers, count=at_once)
 
 
