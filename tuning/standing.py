@@ -77,10 +77,10 @@ def _confirmed_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any] | None:
     return {**facts_of(found, one), "hopeless": list(found.hopeless), "not_confirmed": newer}
 
 
-def _driving_s(sweep: Sweep) -> float:
-    """Return for how long the driver that is alive has driven the sweep."""
+def wall_s(sweep: Sweep) -> float:
+    """Return for how long drivers have driven the sweep, with the one that is alive."""
     since_s = claimed_at_s(sweep.paths.claim)
-    return 0.0 if since_s is None else max(0.0, time.time() - since_s)
+    return sweep.wall_s + (0.0 if since_s is None else max(0.0, time.time() - since_s))
 
 
 def _last_failure(sweep: Sweep) -> dict[str, Any] | None:
@@ -114,7 +114,7 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
             }
             for trial in top_trials(sweep)
         ],
-        "wall_s": round(sweep.wall_s + _driving_s(sweep), 3),
+        "wall_s": round(wall_s(sweep), 3),
         "cohort": sweep.sizing.size,
         "sizing": sweep.sizing.describe(),
         "cost": sweep.cost.to_plain() if sweep.cost else None,

@@ -10,6 +10,7 @@ from tuning.cost import cost
 from tuning.ledger import Sweep
 from tuning.paths import SweepPaths
 from tuning.records import Fleet, Span, State, TrialRecord, best_epoch, best_trial
+from tuning.report.view import View, view
 from tuning.sizing import NOT_MEASURED
 from tuning.space import Choice, Dimension, Float
 from tuning.spec import EarlyStopping, SweepSpec
@@ -115,4 +116,21 @@ def search(
             for part in range(parts)
         )
         found.append(trial(number, values, state, hyperparameters=hyperparameters, spans=spans))
+    return found
+
+
+FOUR = [
+    trial(0, [0.5, 0.4, 0.3, 0.35]),
+    trial(1, [0.9], State.PRUNED),
+    trial(2, [0.6, 0.2, 0.2, 0.1]),
+    trial(3, [], State.DIVERGED),
+]
+
+
+def seen(*trials: TrialRecord, **spec: Any) -> View:
+    return view(sweep(trials, **{"epochs": 4, **spec}))
+
+
+def trace(panel: Any, name: str) -> Any:
+    (found,) = [one for one in panel.figure.data if one.name == name]
     return found

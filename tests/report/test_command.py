@@ -118,7 +118,7 @@ def test_a_report_is_made_although_mlflow_does_not_answer(
     (folder / "spec.yaml").write_text(text)
     assert main(["report", "empty", "--home", str(tmp_path)]) == 0
     assert "warning: the report is not in MLflow" in capsys.readouterr().err
-    assert "The sweep has no trial yet." in page_of(folder / "report.html").text
+    assert "The sweep has no trial." in page_of(folder / "report.html").text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"], "no database is made for it"
 
 

@@ -6,37 +6,19 @@ from typing import Any
 import pytest
 
 from tests.report import made_up
-from tests.report.made_up import span, trial
-from tuning.records import Fleet, State, TrialRecord
+from tests.report.made_up import FOUR, seen, span, trace, trial
+from tuning.records import State, TrialRecord
 from tuning.report import palette, scale
 from tuning.report.curves import curves
 from tuning.report.history import history, hours
 from tuning.report.importances import compared, importances, importances_of
-from tuning.report.lanes import lanes, union
 from tuning.report.parameters import parallel, slices
 from tuning.report.rungs import rungs, rungs_of
 from tuning.report.sample import sample, thinned
 from tuning.report.timeline import timeline
-from tuning.report.view import View, view
+from tuning.report.view import view
 from tuning.report.write import PANELS
 from tuning.space import Choice, Float
-
-FOUR = [
-    trial(0, [0.5, 0.4, 0.3, 0.35]),
-    trial(1, [0.9], State.PRUNED),
-    trial(2, [0.6, 0.2, 0.2, 0.1]),
-    trial(3, [], State.DIVERGED),
-]
-
-
-def seen(*trials: TrialRecord, **spec: Any) -> View:
-    return view(made_up.sweep(trials, **{"epochs": 4, **spec}))
-
-
-def trace(panel: Any, name: str) -> Any:
-    (found,) = [one for one in panel.figure.data if one.name == name]
-    return found
-
 
 # ---- history and hours -------------------------------------------------------------------------
 
@@ -158,6 +140,14 @@ def test_parallel_coordinates_have_an_axis_per_hyperparameter_lr_on_a_log_scale(
     )
 
 
+def test_a_trial_that_came_to_grief_is_not_drawn_as_the_best() -> None:
+    diverged = trial(4, [0.01], State.DIVERGED)
+    (lines,) = parallel(seen(*FOUR[:3], diverged, early_stopping=made_up.NONE)).figure.data
+    values = next(list(axis.values) for axis in lines.dimensions if axis.label == "val_loss")
+    assert values[0] == 1.0, "the bad edge, drawn first"
+    assert values[-1] > 0.0, "the best is one that completed"
+
+
 def test_a_slice_shows_a_hyperparameter_against_the_values() -> None:
     trials = [
         trial(i, [v], hyperparameters={"lr": lr}) for i, (lr, v) in enumerate([(1e-3, 0.4), (0.1, 0.2)])
@@ -220,6 +210,9 @@ def test_the_importance_is_of_what_matters_although_the_bad_trials_were_stopped(
     assert sum(shares.values()) == pytest.approx(1.0)
     panel = importances(looked)
     assert panel.title == "lr matters most for coming among the best" and "at epoch 1" in panel.text
+    assert "how the best 10% are spread" in panel.text
+    few = importances(view(made_up.sweep(made_up.search(32))))
+    assert "how the best 16% are spread" in few.text, "5 of 32"
 
 
 def test_of_few_trials_no_importance_is_claimed() -> None:
@@ -247,125 +240,6 @@ def test_a_rung_tells_who_came_who_went_on_and_who_was_stopped() -> None:
 def test_a_sweep_without_early_stopping_has_no_rungs() -> None:
     panel = rungs(seen(*FOUR, early_stopping=made_up.NONE))
     assert panel.figure is None and panel.text == "The sweep asks for none."
-
-
-# ---- the timeline ------------------------------------------------------------------------------
-
-
-def test_a_worker_that_waits_is_seen_to_be_idle() -> None:
-    trials = [
-        trial(0, [0.5], spans=(span(0, 4, "host, GPU 0", 1), span(6, 10, "host, GPU 0", 1))),
-        trial(1, [0.5], spans=(span(0, 5, "host, GPU 1", 2),)),
-    ]
-    found = lanes(trials, Fleet())
-    assert {place: found.share(place) for place in found.busy} == {
-        ("host, GPU 0", 1): pytest.approx(0.8),
-        ("host, GPU 1", 1): pytest.approx(0.5),
-    }
-    panel = timeline(seen(*trials))
-    assert panel.title == "2 workers trained for 65% of the time"
-    work = trace(panel, "at work")
-    assert list(work.y) == [0, 0, 1] and list(work.x) == [4000.0, 4000.0, 5000.0]
-    assert work.base[1] == "2023-11-14 22:13:26.000"
-    assert list(panel.figure.layout.yaxis.ticktext) == [
-        "host, GPU 0<br>worker 1: 80% at work",
-        "host, GPU 1<br>worker 1: 50% at work",
-    ]
-
-
-def test_a_process_that_follows_another_takes_its_row_and_one_beside_it_has_its_own() -> None:
-    trials = [
-        trial(0, [0.5], spans=(span(0, 5, process=1),)),
-        trial(1, [0.5], spans=(span(1, 6, process=2),)),
-        trial(2, [0.5], spans=(span(7, 9, process=3),)),
-    ]
-    assert lanes(trials, Fleet()).of == {
-        ("host", 1): ("host", 1),
-        ("host", 2): ("host", 2),
-        ("host", 3): ("host", 1),
-    }
-
-
-def test_a_gpu_that_no_trial_came_to_has_a_row_and_so_has_a_worker() -> None:
-    one = trial(0, [0.5], spans=(span(0, 4, "host, GPU 2"), span(5, 9, "host, GPU 2")))
-    panel = timeline(seen(one, fleet=Fleet(gpus={"host": 2, "other": 1}, workers=4)))
-    assert panel.title == "4 workers trained for 22% of the time: 3 of them never did"
-    assert panel.figure is not None and list(panel.figure.layout.yaxis.ticktext) == [
-        "host, GPU 2<br>worker 1: 89% at work",
-        "host, unused GPU<br>worker 1: never at work",
-        "no trial came to<br>worker 1: never at work",
-        "other, unused GPU<br>worker 1: never at work",
-    ]
-
-
-def test_workers_that_are_not_drawn_count_in_the_title() -> None:
-    trials = [trial(i, [0.5], spans=(span(0, 10 if i < 80 else 5, f"host {i:03d}", i),)) for i in range(160)]
-    panel = timeline(seen(*trials))
-    assert panel.title == "160 workers trained for 75% of the time"
-    assert panel.figure is not None and len(panel.figure.layout.yaxis.ticktext) == 80
-    assert "80 further workers are not drawn" in panel.text
-
-
-NIGHT_S = 36_000.0
-TWO_DAYS = trial(0, [0.5], spans=(span(0, 100), span(100 + NIGHT_S, 200 + NIGHT_S)))
-
-
-def drives(*found: tuple[float, float | None]) -> Fleet:
-    start_s = made_up.START_S
-    return Fleet(drives=[(start_s + begin, None if end is None else start_s + end) for begin, end in found])
-
-
-@pytest.mark.parametrize(
-    ("found", "pauses_s"),
-    [
-        ([(-5, 110), (90 + NIGHT_S, 210 + NIGHT_S)], [NIGHT_S - 20]),
-        ([(-5, None), (90 + NIGHT_S, None)], [NIGHT_S - 10]),
-        ([(-9000, -8000), (-5, None), (90 + NIGHT_S, None), (10**6, 10**7)], [NIGHT_S - 10]),
-        ([(-5, 210 + NIGHT_S)], []),
-        ([(-5, None)], []),
-        ([(90 + NIGHT_S, None)], [NIGHT_S - 10]),
-        ([], []),
-    ],
-    ids=[
-        "two",
-        "both died",
-        "others beside",
-        "one waited",
-        "and lives",
-        "earlier version",
-        "and no later one",
-    ],
-)
-def test_only_the_time_between_two_commands_is_cut_out(found: Any, pauses_s: list[float]) -> None:
-    cut = lanes([TWO_DAYS], drives(*found))
-    assert [end - begin for begin, end in cut.pauses] == pauses_s
-    assert cut.share(("host", 1)) == pytest.approx(200 / (200 + NIGHT_S - sum(pauses_s)))
-
-
-def test_what_is_cut_out_is_said() -> None:
-    panel = timeline(seen(TWO_DAYS, fleet=drives((-5, 100), (100 + NIGHT_S, 200 + NIGHT_S))))
-    assert panel.figure is not None and len(panel.figure.layout.xaxis.rangebreaks) == 1
-    assert "Pauses between two commands are cut out: 1." in panel.text
-    assert panel.title == "1 worker trained for 100% of the time"
-
-
-def test_trials_that_train_together_share_the_height_of_the_row() -> None:
-    panel = timeline(seen(*[trial(i, [0.5], spans=(span(0, 5),)) for i in range(4)]))
-    assert list(trace(panel, "completed").y) == pytest.approx([-0.3, -0.1, 0.1, 0.3])
-    assert list(trace(panel, "at work").x) == [5000.0], "their times count once"
-
-
-@pytest.mark.parametrize(
-    ("intervals", "gap", "covered"),
-    [
-        ([(0, 2), (1, 3), (5, 6)], 0, [(0, 3), (5, 6)]),
-        ([(0, 2), (3, 4)], 1, [(0, 4)]),
-        ([(0, 9), (1, 2)], 0, [(0, 9)]),
-        ([], 0, []),
-    ],
-)
-def test_what_intervals_cover(intervals: Any, gap: float, covered: Any) -> None:
-    assert union(intervals, gap) == covered
 
 
 # ---- samples -----------------------------------------------------------------------------------
@@ -438,5 +312,13 @@ def test_each_figure_bears_what_a_sweep_may_be(case: str, draw: Any) -> None:
 def test_a_sweep_without_trials_says_so_instead_of_drawing(draw: Any) -> None:
     panel = draw(seen())
     assert panel.figure is None and (
-        "yet" in panel.text or "nothing" in panel.text or "Trials differ" in panel.text
+        panel.text.startswith("No trial")
+        or "nothing" in panel.text
+        or "Trials differ" in panel.text
+        or "none has reported yet" in panel.text
     )
+
+
+def test_of_a_sweep_without_a_value_no_history_is_drawn() -> None:
+    panel = history(seen(trial(0, [math.nan], State.DIVERGED)))
+    assert panel.figure is None and panel.text == "No trial has a value."

@@ -193,12 +193,14 @@ def test_an_address_shows_no_password() -> None:
 def test_a_running_sweep_is_reported_as_one() -> None:
     running = [trial(0, [0.5], State.RUNNING)]
     assert "The sweep was running" in Parsed(rendered(made_up.sweep(running, driver="host 1"))).text
-    assert "No trial has a result yet." in Parsed(rendered(made_up.sweep(running, driver="host 1"))).text
+    assert (
+        "No trial has ended with a result." in Parsed(rendered(made_up.sweep(running, driver="host 1"))).text
+    )
 
 
 def test_a_sweep_without_trials_has_a_page() -> None:
     page = Parsed(rendered(made_up.sweep([])))
-    assert "The sweep has no trial yet." in page.text and list(page.data) == ["table-data"]
+    assert "The sweep has no trial." in page.text and list(page.data) == ["table-data"]
 
 
 def test_a_table_of_more_trials_than_it_holds_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

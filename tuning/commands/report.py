@@ -2,9 +2,10 @@
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
-from tuning import ledger, paths
+from tuning import ledger, paths, standing
 from tuning.commands import Outcome
 from tuning.references import model_name
 
@@ -13,6 +14,7 @@ def run(options: Namespace) -> Outcome:
     from tuning.report import write
 
     sweep = ledger.open_sweep(options.name, options.home)
+    sweep = replace(sweep, wall_s=standing.wall_s(sweep))
     written = write.write(sweep, None if options.to is None else paths.expanded(options.to))
     run_id = _attach(sweep, written)
     facts = {

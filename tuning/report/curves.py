@@ -28,7 +28,7 @@ def curves(view: View) -> Panel:
     """Return the learning curves of all trials that have reported, coloured by state."""
     trained = [trial for trial in view.trials if trial.values]
     if not trained:
-        return Panel("curves", "Learning curves", "No trial has reported an epoch yet.")
+        return Panel("curves", "Learning curves", "No trial has reported an epoch.")
     chosen = sample(trained, CURVES, view.mode)
     most = max(10, POINTS // len(chosen))
     figure = palette.figure(

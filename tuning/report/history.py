@@ -22,8 +22,8 @@ Step = tuple[float, TrialRecord]
 
 def history(view: View) -> Panel:
     """Return every trial's value by its number, with the best so far of those that completed."""
-    if not view.trials:
-        return Panel("history", "How the best value came about", "There is no trial yet.")
+    if not any(trial.value is not None for trial in view.trials):
+        return Panel("history", "How the best value came about", "No trial has a value.")
     steps = list(best_so_far(view, ((float(trial.number), trial) for trial in view.trials)))
     ticks = {"dtick": 1} if len(view.trials) <= 20 else {}
     figure = palette.figure(xaxis={"title": {"text": "trial"}, **ticks}, yaxis=view.scale.axis())
@@ -61,7 +61,7 @@ def hours(view: View) -> Panel:
     epochs = [max(trial.values, default=0) for trial in ended]
     every = sum(max(trial.values, default=0) for trial in view.trials)
     if cost is None or not any(epochs):
-        return Panel("hours", title, "No trial that has ended has trained for an epoch yet.")
+        return Panel("hours", title, "No trial that has ended has trained for an epoch.")
     in_hours = cost.used >= LEAST_HOURS
     used = cost.used if in_hours else 3600 * cost.used
     spent = [used * count / every for count in accumulate(epochs)]
@@ -107,7 +107,7 @@ def _line(view: View, steps: Sequence[Step], end: float) -> go.Scatter:
 
 def _found(view: View, steps: Sequence[Step]) -> str:
     if not steps:
-        return "No trial has completed yet"
+        return "No trial has completed"
     first, last = steps[0][1], steps[-1][1]
     return f"The best {view.metric} came to {last.value:.5g} with trial {last.number}" + (
         f", from {first.value:.5g} with trial {first.number}" if len(steps) > 1 else ""

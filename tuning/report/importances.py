@@ -84,13 +84,18 @@ def importances_of(view: View, found: Compared) -> dict[str, float]:
     if len(trials) > MOST:
         trials = random.Random(0).sample(trials, MOST)
     study.add_trials([_trial(trial, found.values[trial.number], space) for trial in trials])
-    best = max(BEST, BEST_LEAST / len(trials))
+    best = _best_share(len(trials))
     known = [key for key in space if any(trial.hyperparameters.get(key) is not None for trial in trials)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that few trials have a hyperparameter is seen in the slices
         measured = PedAnovaImportanceEvaluator(target_quantile=best).evaluate(study, known)
     total = sum(measured.values())
     return {key: value / total if total > 0 else 0.0 for key, value in measured.items()}
+
+
+def _best_share(count: int) -> float:
+    """Return which part of so many trials counts as the best."""
+    return max(BEST, BEST_LEAST / min(count, MOST))
 
 
 def _trial(
@@ -137,8 +142,8 @@ def importances(view: View) -> Panel:
         f"{first} matters most for coming among the best" if shares[first] > 0 else title,
         f"{_drawn(len(found.values))}, compared at epoch {found.epoch}: the last that all have reached which "
         "completed or were stopped early, so that both are measured with one yardstick"
-        f"{_of_diverged(found)}. PED-ANOVA: how the best tenth is spread over a range, compared with all. "
-        "It says little of fewer than some 50 trials, and nothing of later epochs.",
+        f"{_of_diverged(found)}. PED-ANOVA: how the best {_best_share(len(found.values)):.0%} are spread "
+        "over a range, compared with all. It says little of fewer than some 50 trials, and nothing of later epochs.",
         figure,
     )
 

@@ -30,8 +30,8 @@ class Lanes:
     """When the sweep had a driver, in order, from the first training to the last."""
 
     @property
-    def whole(self) -> Interval:
-        return self.driven[0][0], self.driven[-1][1]
+    def driven_s(self) -> float:
+        return _length_s(self.driven)
 
     @property
     def pauses(self) -> list[Interval]:
@@ -40,7 +40,7 @@ class Lanes:
 
     def share(self, place: Place) -> float:
         """Return the part of the whole time, pauses aside, for which a worker trained."""
-        whole_s = _length_s(self.driven)
+        whole_s = self.driven_s
         return _length_s(self.busy[place]) / whole_s if whole_s > 0 else float(bool(self.busy[place]))
 
 

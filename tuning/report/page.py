@@ -63,7 +63,7 @@ def _head(view: View) -> Iterable[str]:
 def _best(view: View) -> str:
     best = view.sweep.best
     if best is None:
-        return "No trial has a result yet." if view.trials else "The sweep has no trial yet."
+        return "No trial has ended with a result." if view.trials else "The sweep has no trial."
     pruned = "" if best.state == "completed" else " (stopped early: none has completed)"
     test = "".join(f", {key} {value:.5g}" for key, value in (view.sweep.test or {}).items())
     configuration = label(view, best)

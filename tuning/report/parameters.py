@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tuning.records import TrialRecord
+from tuning.records import State, TrialRecord
 from tuning.report import palette
 from tuning.report.axis import MISSING, Axis, axis_of
 from tuning.report.panel import Panel
@@ -32,16 +32,18 @@ def parallel(view: View) -> Panel:
     drawn, left_out = _drawn(view)
     trials = [trial for trial in drawn if trial.value is not None or trial.state.has_ended]
     if not trials:
-        return Panel("parallel", title, "No trial has a value yet.")
+        return Panel("parallel", title, "No trial has a value.")
     scale = view.scale
-    trials = sorted(trials, key=lambda trial: scale.clip(trial.value), reverse=view.mode == "min")
+    found = [(scale.clip(_standing(trial)), trial) for trial in trials]
+    found.sort(key=lambda one: one[0], reverse=view.mode == "min")
+    places, trials = [place for place, _ in found], [trial for _, trial in found]
     values = Axis(Float(scale.low, scale.high, scale.log))
     epochs = Axis(Int(0, view.epochs))
-    placed = [values.place(scale.clip(trial.value)) for trial in trials]
+    placed = list(map(values.place, places))
     tickvals, ticktext = values.ticks()
     dimensions = [_dimension(key, *_of(view, key, trials)) for key in view.varied]
     dimensions.append(_dimension("epochs", epochs, [max(trial.values, default=0) for trial in trials]))
-    dimensions.append(_dimension(view.metric, values, [scale.clip(trial.value) for trial in trials]))
+    dimensions.append(_dimension(view.metric, values, places))
     figure = palette.figure(height=430, margin={"l": 70, "r": 30, "t": 60, "b": 30})
     figure.add_trace(
         go.Parcoords(
@@ -62,9 +64,15 @@ def parallel(view: View) -> Panel:
         title,
         "A line is a trial; the darker, the better. Drag along an axis to see only trials that pass there: "
         f"the top of `epochs` leaves those that have trained for all {view.epochs}. A trial that was stopped "
-        f"early stands with its best value until then.{left_out}",
+        "early stands with its best value until then, one that diverged or failed at the bad edge."
+        f"{left_out}",
         figure,
     )
+
+
+def _standing(trial: TrialRecord) -> float | None:
+    """Return the value by which a trial can be the best: of one that came to grief there is none."""
+    return None if trial.state in (State.DIVERGED, State.FAILED) else trial.value
 
 
 def slices(view: View) -> Panel:
@@ -73,7 +81,7 @@ def slices(view: View) -> Panel:
     if not view.varied:
         return Panel("slices", title, NOTHING)
     if not view.shown:
-        return Panel("slices", title, "There is no trial yet.")
+        return Panel("slices", title, "No trial has begun.")
     drawn, left_out = _drawn(view)
     columns = min(COLUMNS, len(view.varied))
     rows = -(-len(view.varied) // columns)

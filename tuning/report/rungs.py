@@ -56,7 +56,7 @@ def rungs(view: View) -> Panel:
     stopped = sum(len(rung.stopped) for rung in found)
     came = found[0].came
     if not came:
-        return Panel("rungs", "Who was stopped early", "No trial has come to the first rung yet.")
+        return Panel("rungs", "Who was stopped early", "No trial has come to the first rung.")
     return Panel(
         "rungs",
         f"{stopped:,} of {came:,} trials that came to the first rung were stopped early",

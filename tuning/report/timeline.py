@@ -18,6 +18,9 @@ LANES = 80
 FINE = 1500
 """Of what is shorter than this part of the whole, gaps cannot be seen."""
 
+AT_WORK_BARS = 6_000
+"""Where more would tell when workers were at work, longer gaps are left out: a page has to be opened."""
+
 
 def timeline(view: View) -> Panel:
     """Return a row per worker, with its trials as bars, over the time."""
@@ -26,7 +29,7 @@ def timeline(view: View) -> Panel:
         text = "The study of this sweep does not tell when its trials trained: none has reported yet, or an"
         return Panel("timeline", title, f"{text} earlier version kept it.")
     places = sorted(found.busy, key=lambda place: (not found.busy[place], place))[:LANES]
-    begin, end = found.whole
+    begin, end = found.driven[0][0], found.driven[-1][1]
     figure = palette.figure(
         height=130 + max(26, min(60, 1600 // len(places))) * len(places),
         margin={"l": 190, "r": 30, "t": 20, "b": 55},
@@ -44,7 +47,7 @@ def timeline(view: View) -> Panel:
         },
     )
     rows = {place: row for row, place in enumerate(places)}
-    figure.add_trace(_busy(found, rows, gap_s=(end - begin) / FINE))
+    figure.add_trace(_busy(found, rows))
     for state, trials in view.by_state(view.shown).items():
         trace = _bars(view, found, rows, state, trials)
         if trace is not None:
@@ -55,8 +58,8 @@ def timeline(view: View) -> Panel:
     return Panel(
         "timeline",
         _title(found),
-        "A row is a worker on a host or GPU, or one to which no trial came; white is idle, grey is at work, "
-        "and bars are trials, by what became of them; trials that train together share the row's height. "
+        "A row is a worker on a host or GPU, or one to which no trial came; white is idle or not "
+        "there, grey is at work, and bars are trials, by what became of them; trials that train together share the row's height. "
         f"Between its last report and the next begin a worker counts as idle.{more}",
         figure,
     )
@@ -69,8 +72,11 @@ def _title(found: Lanes) -> str:
     return f"{trained}: {never} of them never did" if never else trained
 
 
-def _busy(found: Lanes, rows: Mapping[Place, int], gap_s: float) -> go.Bar:
+def _busy(found: Lanes, rows: Mapping[Place, int]) -> go.Bar:
     """Return when each worker trained anything: of all trials, also of those that are not drawn."""
+    gap_s = found.driven_s / FINE
+    while sum(len(union(found.busy[place], gap_s)) for place in rows) > AT_WORK_BARS:
+        gap_s *= 2
     bars = [(row, *one) for place, row in rows.items() for one in union(found.busy[place], gap_s)]
     return go.Bar(
         y=[row for row, _, _ in bars],
