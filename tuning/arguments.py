@@ -127,6 +127,7 @@ def _resume(commands: Any) -> None:
     parser = _command(commands, "resume", "go on with a sweep from the spec in its folder")
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--trials", type=int, metavar="TOTAL", help="a new total")
+    parser.add_argument("--address", help="another Ray cluster than the sweep's own; `local`: none")
     _home(parser)
     _json(parser)
 

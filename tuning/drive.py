@@ -1,6 +1,7 @@
 """One checked request, carried out: puts study, Ray, MLflow and the screen together."""
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tuning import (
     closing,
     endings,
     faults,
+    remains,
     screen,
     settle,
     streams,
@@ -153,7 +155,9 @@ def _carry_on(
             dispatcher.halted = dispatcher.halted or closing.INTERRUPTED
         progress.ends_early(ending)
 
+    remains.refuse_absent(folder, study.trials())
     attempt = attempts.begin(folder)
+    shutil.rmtree(planned.paths.scratch, ignore_errors=True)  # of a driver that died
     unfinished.save_best(study, folder, planned.splits)
     waiting = unfinished.taken_up(study, folder)
     with (

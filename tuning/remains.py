@@ -1,8 +1,11 @@
-"""What speaks for trials that a study does not know, as where its journal was lost or not copied."""
+"""What speaks for trials that a study does not know, and that a storage is not the one of those it knows."""
+
+from collections.abc import Iterable
 
 from tuning import notation, paths, storage
 from tuning.errors import SweepError
 from tuning.paths import SweepPaths
+from tuning.records import TrialRecord
 
 
 def words(where: SweepPaths) -> str:
@@ -26,4 +29,20 @@ def refuse(where: SweepPaths) -> None:
         raise SweepError(
             f"The study {where.journal} of the sweep {where.name!r} knows of no trial.{found} To begin anew, "
             "give the new sweep another --name."
+        )
+
+
+def refuse_absent(folder: str, trials: Iterable[TrialRecord]) -> None:
+    """Refuse a storage that is not there, as on a disk that is not mounted: to go on would train trials anew
+    beside what they came to.
+
+    Raises:
+        SweepError: when it is not there, though trials were trained.
+    """
+    trained = sum(bool(trial.values) for trial in trials)
+    if trained and not storage.exists(folder):
+        raise SweepError(
+            f"The storage {folder} must hold what {trained} trials of the sweep came to, but it is not "
+            "there: is its disk mounted on this machine? Where it is lost for good, make an empty folder of "
+            "that name and go on with `tuning doctor --fix`."
         )

@@ -50,7 +50,7 @@ def _furthest(study: Study, folder: str) -> dict[int, tuple[dict[str, Any], str]
     numbers = set(study.unfinished())
     found: dict[int, tuple[dict[str, Any], str]] = {}
     for name in storage.names(paths.resume_folder(folder)) if numbers else []:
-        states = resume_state.load_if_sound(paths.resume_file(folder, name), numbers, study.spec.id)
+        states = resume_state.load_if_sound(paths.resume_file(folder, name), numbers, study.spec)
         for number, state in states.items():
             if number not in found or state["epoch"] > found[number][0]["epoch"]:
                 found[number] = (state, name)

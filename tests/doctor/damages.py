@@ -112,6 +112,10 @@ CURABLE: dict[str, tuple[Damage, str]] = {
         lambda p, n: _other_card(p, n, value=7.5),
         r"its checkpoint has val_loss=7.5 at epoch \d, the study",
     ),
+    "card of numbers": (
+        lambda p, n: _other_card(p, n, history=[{"val_loss": 7.5}, 5, 5]),
+        "its checkpoint has a history that is no list of metrics per epoch",
+    ),
     "other hash": (lambda p, n: _other_card(p, n, sha256="0"), "not the file that its card describes"),
     "another sweep's card": (
         lambda p, n: _other_card(p, n, sweep="other", sweep_id="1-2"),

@@ -4,10 +4,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import tuning
 from tests.doctor.ward import NAME, Patient
+from tuning import notation, storage
 from tuning.cli import main
 
 
@@ -80,6 +84,28 @@ def test_a_server_that_is_away_is_a_difference_and_costs_no_other_repair(
     assert "mended  trial 0: its checkpoint has no card" in said.out
     assert re.search(r"MLflow at http://127.0.0.1:9 cannot be read: .*; once it answers, `tuning", said.out)
     assert said.err == ""
+
+
+def test_a_storage_that_is_not_there_is_said_and_nothing_is_put_in_its_place(
+    patient: Patient, tmp_path: Path
+) -> None:
+    spec = patient.folder / "spec.yaml"
+    spec.write_text(spec.read_text() + f"storage: {tmp_path}/not-mounted\n")
+    for fix in (False, True):
+        (one,) = patient.visit(fix=fix).differences
+        assert "must hold what" in one.text and "is its disk mounted" in one.text and not one.fixable
+    with pytest.raises(tuning.SweepError, match="is its disk mounted"):
+        tuning.sweep(replace(notation.load(spec), home=str(patient.home), trials=6))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_does_not_answer_is_said(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(folder: str) -> list[str]:
+        raise OSError(5, "Input/output error", folder)
+
+    monkeypatch.setattr(storage, "names", silent)
+    (one,) = patient.visit(fix=True).differences
+    assert "not all of the sweep can be read: " in one.text and "Input/output error" in one.text
 
 
 def test_a_database_that_is_none_is_said(patient: Patient) -> None:

@@ -218,7 +218,16 @@ RESUME: dict[str, Callable[[dict[str, Any], Payload], Any]] = {
         "format": 1,
         "states": [{"single": {**state, "history": [{"val_loss": "low"}]}}],
     },
+    "fewer epochs than it says": lambda state, _: _state({**state, "epoch": 9}),
+    "a best epoch to come": lambda state, _: _state({**state, "best": {**state["best"], "epoch": 9}}),
+    "epochs without the sweep's metric": lambda state, _: _state(
+        {**state, "history": [{"train_loss": 0.5} for _ in state["history"]]}
+    ),
 }
+
+
+def _state(one: dict[str, Any]) -> dict[str, Any]:
+    return {"format": 1, "states": [{"single": one}]}
 
 
 @pytest.mark.parametrize("forge", RESUME.values(), ids=RESUME)
@@ -229,7 +238,7 @@ def test_a_forged_resume_file_is_refused_and_its_trial_begins_again(
     (state,) = resume_state.load(str(file)).values()
     file.write_bytes(checkpoint.encode(forge(state, Payload(trace))))
     with pytest.raises(tuning.CheckpointError, match=r"cohort-a\.pt"):
-        resume_state.load(str(file))
+        resume_state.load(str(file), spec=SPEC)
     study = Study(SPEC, demo / "study.journal", write=True)
     ((trial, history, found),) = unfinished.taken_up(study, str(demo))
     assert (trial.number, history, found) == (1, [], None)
@@ -248,8 +257,8 @@ def test_a_resume_file_of_another_sweep_is_not_taken_up(demo: Path) -> None:
     (state,) = resume_state.load(str(file)).values()
     resume_state.save(str(file), [{"single": state}], "another")
     with pytest.raises(tuning.CheckpointError, match=r"of another sweep \(another\)"):
-        resume_state.load(str(file), sweep_id=SPEC.id)
-    assert resume_state.load_if_sound(str(file), sweep_id=SPEC.id) == {}
+        resume_state.load(str(file), spec=SPEC)
+    assert resume_state.load_if_sound(str(file), spec=SPEC) == {}
 
 
 def test_a_resume_file_of_a_newer_program_stops_the_sweep_before_its_epochs_are_lost(demo: Path) -> None:

@@ -53,6 +53,15 @@ def test_a_trial_that_diverged_or_failed_is_a_fail_and_known_apart(
     assert record.state is state
 
 
+def test_a_cause_counts_once_the_trial_has_failed(journal: Path, opened: Opener) -> None:
+    """A death may cut off the end of a trial after its cause: the next driver trains it on."""
+    study = opened()
+    study.ask()
+    train(study, 0, [0.9])
+    plain(journal)._storage.set_trial_user_attr(plain(journal).trials[0]._trial_id, "cause", "worker died")
+    assert opened().trials()[0].cause is None
+
+
 def test_a_trial_is_running_only_until_it_is_told(journal: Path, opened: Opener) -> None:
     study = opened()
     study.ask()

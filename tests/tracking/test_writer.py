@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,40 @@ def test_a_trial_that_was_interrupted_stays_so_when_mlflow_is_read_anew_at_the_e
     written.run(news(Close("KILLED", None, None)))
     run = runs(job)["trial-00000"]
     assert (run.info.status, run.data.tags["tuning.state"]) == ("SCHEDULED", "interrupted")
+
+
+def test_a_trial_that_was_interrupted_stays_so_when_its_writer_is_killed_at_the_very_end(job: Job) -> None:
+    record = TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, values={1: 0.5})
+    job.earlier[0] = (record, [{"val_loss": 0.5}])
+    spooled(job, {0: Run(state=State.INTERRUPTED)})
+    first = Writer(job)
+    first._take()
+    first._write()  # and forgotten by the spool; here it is killed
+    Writer(replace(job, ends={0: State.INTERRUPTED}, is_first=False)).run(news(Close("KILLED", None, None)))
+    assert runs(job)["trial-00000"].info.status == "SCHEDULED"
+
+
+def test_the_next_writer_knows_how_trials_have_ended(tracker: Tracker, job: Job) -> None:
+    tracker.start()
+    tracker._queue.put((0, began(0)))
+    tracker.end(0, State.INTERRUPTED, None)
+    tracker.close("KILLED", None, None)
+    assert tracker._job.ends == {0: State.INTERRUPTED}
+
+
+def test_a_run_that_the_server_made_for_a_writer_that_was_killed_meanwhile_is_found_at_the_end(
+    job: Job,
+) -> None:
+    spooled(job, {0: began(0)})
+    following = Writer(replace(job, is_first=False))
+    following._take()
+    following._write()
+    made = runs(job)["trial-00000"]
+    client = sweeps.MlflowClient(job.uri)
+    client.create_run(made.info.experiment_id, tags=made.data.tags, run_name=made.info.run_name)
+    following.run(news(CLOSE))
+    found = client.search_runs([made.info.experiment_id], "tags.`tuning.trial` = '0'")
+    assert [run.info.run_id for run in found] == [made.info.run_id]
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up(

@@ -13,6 +13,9 @@ def run(options: Namespace) -> Outcome:
 
     found = ledger.open_sweep(options.name, options.home)
     spec = replace(
-        found.spec, home=options.home, trials=found.spec.trials if options.trials is None else options.trials
+        found.spec,
+        home=options.home,
+        trials=found.spec.trials if options.trials is None else options.trials,
+        address=options.address or found.spec.address,
     )
     return outcome(run.sweep_all([spec])[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, best_epoch
+from tuning.tracking.pending import is_history
 
 TRAINED_AGAIN = 0.05
 """How far apart two values of one epoch may be: as a part of a loss, as examples among all of an accuracy."""
@@ -22,6 +23,8 @@ def disagreement(content: Mapping[str, Any], sweep: Sweep, trial: TrialRecord) -
         return f"its checkpoint is of trial {content['trial']} of a sweep {content['sweep']!r}, not of it"
     if trial.state.has_ended and content["hyperparameters"] != trial.hyperparameters:
         return f"its checkpoint was trained with {content['hyperparameters']}, not with the study's values"
+    if not is_history(content["history"]):
+        return "its checkpoint has a history that is no list of metrics per epoch"
     metric, value, epoch = str(sweep.spec.metric), content["value"], content["epoch"]
     is_last = trial.state in (State.COMPLETED, State.PRUNED)
     known = trial.values.get(epoch)  # of others a death may have kept an epoch from the study
@@ -53,6 +56,5 @@ def is_same(metric: str, one: float, other: float | None) -> bool:
 
 def _values(history: list[Any], metric: str) -> dict[int, float]:
     """Return a metric by epoch, as far as what may come from anywhere has it."""
-    rows = {epoch: row for epoch, row in enumerate(history, start=1) if isinstance(row, Mapping)}
-    values = {epoch: row.get(metric) for epoch, row in rows.items()}
+    values = {epoch: row.get(metric) for epoch, row in enumerate(history, start=1)}
     return {epoch: value for epoch, value in values.items() if isinstance(value, float)}

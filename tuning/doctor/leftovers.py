@@ -68,7 +68,7 @@ def _states(sweep: Sweep, name: str) -> tuple[dict[int, History] | None, str | N
     """Return the histories in a resume file, or why it cannot be read; neither of a torn one."""
     path = paths.resume_file(sweep.folder, name)
     try:
-        states = resume_state.load(path, sweep_id=sweep.spec.id)
+        states = resume_state.load(path, spec=sweep.spec)
     except CheckpointError as error:
         return None, str(error) if error.is_newer else None
     except OSError as error:

@@ -11,7 +11,7 @@ from tuning import attempts, ledger, notation, paths, remains, streams
 from tuning.claim import REPAIRS, claim, undriven
 from tuning.doctor import champion, checkpoints, journal, leftovers, runs
 from tuning.doctor.difference import Difference
-from tuning.errors import CheckpointError, RequestError, SweepError
+from tuning.errors import CheckpointError, RequestError, SweepError, one_line
 from tuning.ledger import Sweep
 from tuning.paths import SweepPaths
 from tuning.tracking.inventory import Inventory
@@ -86,9 +86,16 @@ def _open(where: SweepPaths) -> Sweep:
 
 def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
     """Return how many trials the sweep has, and all that does not agree."""
-    found = journal.look(where)
+    try:
+        return _compared(where, journal.look(where))
+    except OSError as error:  # of a disk, of a storage that is away
+        return 0, [Difference(None, f"not all of the sweep can be read: {one_line(error)}", False)]
+
+
+def _compared(where: SweepPaths, found: list[Difference]) -> tuple[int, list[Difference]]:
     try:
         sweep = _open(where)
+        remains.refuse_absent(sweep.folder, sweep.trials)
         if not where.journal.exists() and remains.words(where):
             raise SweepError(f"The study {where.journal} is gone.")
     except SweepError as error:  # without the study there is nothing to compare with
@@ -119,6 +126,8 @@ def _mend(where: SweepPaths) -> list[Difference]:
     attempt(lambda: journal.mend(notation.load(where.spec), where))
     if not trouble:
         sweep = _open(where)
+        attempt(lambda: remains.refuse_absent(sweep.folder, sweep.trials))
+    if not trouble:
         attempt(lambda: attempts.begin(sweep.folder))  # workers that a dead driver has left write no more
         attempt(lambda: leftovers.mend(sweep))
         attempt(lambda: checkpoints.mend(sweep, _held(sweep)))

@@ -143,7 +143,8 @@ def importances(view: View) -> Panel:
         f"{_drawn(len(found.values))}, compared at epoch {found.epoch}: the last that all have reached which "
         "completed or were stopped early, so that both are measured with one yardstick"
         f"{_of_diverged(found)}. PED-ANOVA: how the best {_best_share(len(found.values)):.0%} are spread "
-        "over a range, compared with all. It says little of fewer than some 50 trials, and nothing of later epochs.",
+        "over a range, compared with all. It says little of fewer than some 50 trials, and nothing of later "
+        "epochs.",
         figure,
     )
 

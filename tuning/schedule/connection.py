@@ -165,7 +165,7 @@ def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
             ) from error
         raise RequestError(
             f"There is no Ray cluster at --address {address!r}: {error}. "
-            "Start one (`ray start --head`), or leave --address out for a local one; one that asks for a "
+            "Start one (`ray start --head`), or use a local one (--address local); one that asks for a "
             "token wants it in ~/.ray/auth_token, and RAY_AUTH_MODE=token."
         ) from error
     return nodes()

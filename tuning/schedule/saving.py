@@ -39,7 +39,7 @@ class Saver:
         self._path = paths.resume_file(work.folder, paths.resume_name(task.id))
         self._ahead = paths.resume_file(work.folder, paths.ahead_name(task.id))
         self._check = partial(work.check, task)
-        self._is_ahead = False
+        self._is_ahead = task.turn > 0  # an earlier worker may have left such a file
         self._next_s = -math.inf
 
     def save(self, epoch: cohort.Epoch, numbers: list[int], *, at_once: bool) -> None:
@@ -76,11 +76,16 @@ def resume_states(task: Cohort, work: Work) -> dict[int, dict[str, Any]]:
     Raises:
         SweepError: when the storage cannot be read.
     """
-    ahead = _read(task, work, {paths.ahead_name(task.id)})
-    if ahead.keys() == set(task.numbers):  # all others' ends are told
-        return ahead
     own = _read(task, work, {paths.resume_name(task.id)})
+    ahead = _read(task, work, {paths.ahead_name(task.id)})
+    is_whole = ahead.keys() == set(task.numbers)  # all others' ends are told
+    if is_whole and _epoch(ahead) >= _epoch(own):  # else a death came before it was removed
+        return ahead
     return own or _read(task, work, {member.resume for member in task.members})
+
+
+def _epoch(states: dict[int, dict[str, Any]]) -> int:
+    return max((state["epoch"] for state in states.values()), default=0)
 
 
 def _read(task: Cohort, work: Work, names: set[str | None]) -> dict[int, dict[str, Any]]:
@@ -88,5 +93,5 @@ def _read(task: Cohort, work: Work, names: set[str | None]) -> dict[int, dict[st
     for name in sorted(filter(None, names)):
         with storing(work.folder, "read"):
             file = paths.resume_file(work.folder, name)
-            found |= resume_state.load_if_sound(file, task.numbers, work.spec.id)
+            found |= resume_state.load_if_sound(file, task.numbers, work.spec)
     return found

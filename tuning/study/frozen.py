@@ -38,7 +38,8 @@ def record(frozen: FrozenTrial, fixed: Mapping[str, Any], mode: Mode) -> TrialRe
         spans=tuple(spans.read(frozen.user_attrs.get(spans.ATTRIBUTE, []))),
         stacks=stacks,
         machines=frozen.user_attrs.get("machines", ()),
-        cause=frozen.user_attrs.get("cause"),
+        # Where a death cut off a trial's end, it may stand there alone: the trial has gone on since.
+        cause=frozen.user_attrs.get("cause") if frozen.state is TrialState.FAIL else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tuning import paths
 from tuning.confirmed import Confirmation
-from tuning.records import TrialRecord
+from tuning.records import State, TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking.champion import Champion
 from tuning.tracking.pending import History
@@ -27,6 +27,10 @@ class Job:
     """Trials of earlier drivers."""
     again: bool = False
     """Whether also those of them are written anew whose run has ended: a repair."""
+    ends: dict[int, State] = field(default_factory=dict)
+    """How trials have ended under this driver, as far as it is in the spool or was."""
+    is_first: bool = True
+    """Whether no other process has written of this sweep, which may have been asking when it died."""
     began_ms: int | None = None
     """When the sweep began, if it begins now."""
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tuning import paths, storage
@@ -49,10 +49,20 @@ def ended_history(trial: TrialRecord, folder: str, metric: str) -> History:
     if trial.state.has_ended and storage.exists(card):
         with contextlib.suppress(ValueError, TypeError, KeyError):  # a damaged one: `doctor` tells of it
             found: History = json.loads(storage.read(card))["history"]
+            if not is_history(found):
+                raise ValueError(f"{card} holds no metrics per epoch")
             if any(None in row.values() for row in found):  # JSON has no NaN and no infinity
                 return _exact_history(trial, folder) or found
             return found
     return [{metric: value} for _, value in sorted(trial.values.items())]
+
+
+def is_history(found: object) -> bool:
+    """Whether what may come from anywhere is metrics per epoch; None: what JSON has no number for."""
+    return isinstance(found, list) and all(
+        isinstance(row, Mapping) and all(isinstance(value, int | float | None) for value in row.values())
+        for row in found
+    )
 
 
 def _exact_history(trial: TrialRecord, folder: str) -> History | None:

@@ -25,6 +25,11 @@ class Spool:
         """Return the names of the files, in the order in which they were written."""
         return [name for name in storage.names(str(self._folder)) if name.endswith(".json")]
 
+    def tidy(self) -> None:
+        """Remove what a death has left half written."""
+        for path in storage.asides(str(self._folder)):
+            storage.remove(path)
+
     def put(self, news: dict[int, Run]) -> None:
         """Add a file.
 

@@ -60,6 +60,7 @@ class Tracker:
         self._job.earlier.update({trial.number: (trial, histories.get(trial.number, [])) for trial in trials})
 
     def start(self) -> None:
+        self._spool.tidy()
         self._thread.start()
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
@@ -148,7 +149,7 @@ class Tracker:
             start_s = time.monotonic()
             try:
                 self._process = running = process.start()
-                process.tell(running, self._job)
+                process.tell(running, replace(self._job, is_first=not deaths and not self._job.earlier))
                 while close is None:
                     close = self._gather()
                     if close is None:
@@ -192,6 +193,7 @@ class Tracker:
             return
         try:
             self._spool.put(self._news)
+            self._job.ends.update({n: run.state for n, run in self._news.items() if run.state is not None})
             self._news, self._unkept = {}, None
         except OSError as error:  # tried again with what comes next: there may be room by then
             self._unkept = f"its records cannot be kept in the sweep's folder: {error}"

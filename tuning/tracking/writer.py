@@ -19,7 +19,6 @@ import time
 from typing import Any, BinaryIO
 
 from tuning import paths
-from tuning.records import State
 from tuning.tracking import known, registry
 from tuning.tracking.champion import Champion
 from tuning.tracking.client import connect, put_file
@@ -58,9 +57,9 @@ class Writer:
         """Trials whose run is RUNNING and has its params."""
         self._has: dict[int, set[tuple[str, int]]] = {}
         """Points that runs of earlier drivers' trials have: what was trained again is told again."""
-        self._is_uncertain = False
+        self._is_uncertain = not job.is_first
         """Whether what was asked for may have been done although it was not answered."""
-        self._ends: dict[int, State] = {}
+        self._ends = dict(job.ends)
         """How trials ended under this driver, which their records in `Job.earlier` do not know."""
         self._retry_s = RETRY_S
         self._next_s = -math.inf
