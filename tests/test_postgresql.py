@@ -14,6 +14,7 @@ import pytest
 import tuning
 from tests import sweeps
 from tests.conftest import serving_mlflow
+from tuning.cli import main
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 """Where Debian puts them."""
@@ -61,3 +62,17 @@ def test_study_mlflow_and_checkpoints_agree(
         sweeps.assert_they_agree(longer, sweeps.read("net", home, address))
         best = tuning.load_best("net", tracking_uri=address)
         assert best.trial.value == pytest.approx(longer.best.value if longer.best else None)
+
+
+def test_without_a_server_artifacts_lie_in_the_home_and_what_is_shown_has_no_password(
+    database: str, home: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = database.replace("mlflow@", "mlflow:secret@")
+    assert main(["sweep", "net", "--trials", "2", "--epochs", "1", "--tracking-uri", address]) == 0
+    said = capsys.readouterr()
+    assert "secret" not in said.out + said.err and "mlflow:***@" in said.out
+    parent = sweeps.read("net", home, address).parent
+    assert parent.info.artifact_uri.startswith(f"file://{home}/mlartifacts/")
+    kept = Path(parent.info.artifact_uri.removeprefix("file://")) / "spec.yaml"
+    assert "secret" not in kept.read_text() + parent.data.tags["mlflow.note.content"]
+    assert tuning.load_best("net", tracking_uri=address).trial.number in (0, 1)

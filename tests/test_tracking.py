@@ -155,6 +155,14 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(
     assert not home.exists()
 
 
+def test_a_best_model_on_a_server_that_does_not_answer_is_an_error_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(tuning.RequestError, match=r"'http://me:\*\*\*@127\.0\.0\.1:9' must answer, but: "):
+        tuning.load_best("net", tracking_uri="http://me:secret@127.0.0.1:9")
+
+
 def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow opens none of which a death has left a half."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"

@@ -23,7 +23,7 @@ from tuning import (
 from tuning.claim import claim
 from tuning.dispatch import Dispatcher
 from tuning.endings import Ending
-from tuning.errors import RequestError, SweepError
+from tuning.errors import RequestError, SweepError, one_line
 from tuning.interrupt import Interrupt
 from tuning.listener import Listener
 from tuning.plan import Plan
@@ -119,7 +119,8 @@ def _check_tracking(planned: Plan) -> None:
     except RequestError:
         if not planned.paths.spec.exists():
             raise
-        print(f"MLflow at {uri} does not answer: records wait in {planned.paths.spool}", file=sys.stderr)
+        said = f"MLflow at {uri} does not answer: records wait in {planned.paths.spool}"
+        print(one_line(said), file=sys.stderr)
 
 
 def _carry_on(

@@ -1,5 +1,6 @@
 """The errors that reach a user: each message states the rule, the value and the way out."""
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -62,6 +63,11 @@ def last_line(text: object, otherwise: str = "") -> str:
 
 
 def one_line(message: object) -> str:
-    """Return a message as one line that does nothing to a terminal, whatever stands in what it quotes."""
-    joined = " ".join(line.strip() for line in str(message).splitlines())
+    """Return a message as one line without passwords that does nothing to a terminal, whatever it quotes."""
+    joined = without_passwords(" ".join(line.strip() for line in str(message).splitlines()))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
+
+
+def without_passwords(text: str) -> str:
+    """Return text whose addresses show no password: it is read by others, and handed around."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)

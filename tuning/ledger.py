@@ -12,7 +12,7 @@ from tuning import notation, paths, sizing
 from tuning.claim import claim_id, claimant
 from tuning.confirmed import Confirmation, best_of
 from tuning.cost import Cost, cost
-from tuning.errors import RequestError, SweepError, last_line
+from tuning.errors import RequestError, SweepError, last_line, without_passwords
 from tuning.naming import unknown
 from tuning.paths import SweepPaths
 from tuning.records import Fleet, State, TrialRecord
@@ -118,7 +118,7 @@ def servers(home: Path) -> list[str]:
     for name in names(str(home)):
         with contextlib.suppress(RequestError):  # a spec that cannot be read: `tuning status` says so
             spec = notation.load(SweepPaths(home, name).spec)
-            found |= {spec.tracking_uri} if spec.tracking_uri else set()
+            found |= {without_passwords(spec.tracking_uri)} if spec.tracking_uri else set()
     return sorted(found)
 
 

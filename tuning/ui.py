@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from tuning import ledger, paths
 from tuning.errors import RequestError, SweepError
-from tuning.tracking import client
+from tuning.tracking import client, view
 
 PORTS_TRIED = 100
 
@@ -56,13 +56,20 @@ def serve(home: Path, first_port: int) -> None:
         while server.poll() is None and not answers(port):
             time.sleep(0.1)
         if server.poll() is None:
-            print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+            _tell(f"http://127.0.0.1:{port}", client.default_uri(home))
         code = server.wait()
     except KeyboardInterrupt:
         return
     finally:
         _end_all(server)
     raise SweepError(f"The MLflow server ended with code {code}; {log} says why.")
+
+
+def _tell(address: str, uri: str) -> None:
+    print(f"{address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    if newest := view.newest(uri):
+        name, link = newest
+        print(f"the trials of {name}, the best first: {address}{link}", file=sys.stderr, flush=True)
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:

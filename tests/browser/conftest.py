@@ -45,8 +45,8 @@ def runs(sweep_home: Path) -> dict[str, Run]:
 
 
 @pytest.fixture(scope="session")
-def address(sweep_home: Path) -> Iterator[str]:
-    """Where `tuning ui` serves."""
+def addresses(sweep_home: Path) -> Iterator[tuple[str, str]]:
+    """Where `tuning ui` serves, and where it says that the trials of its newest sweep are."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tuning", "ui", "--home", str(sweep_home), "--port", "5600"],
         cwd=REPOSITORY,
@@ -54,12 +54,22 @@ def address(sweep_home: Path) -> Iterator[str]:
         text=True,
     )
     assert process.stderr is not None
-    said = [process.stderr.readline(), process.stderr.readline()]
-    found = re.search(r"http://127\.0\.0\.1:\d+", said[1])
-    assert found is not None, said
-    yield found[0]
+    said = [process.stderr.readline() for _ in range(3)]
+    found = [re.search(r"http://127\.0\.0\.1:\d+\S*", line) for line in said[1:]]
+    assert found[0] and found[1] and "the trials of batchnorm_net, the best first: " in said[2], said
+    yield found[0][0], found[1][0]
     process.terminate()
     assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="session")
+def address(addresses: tuple[str, str]) -> str:
+    return addresses[0]
+
+
+@pytest.fixture(scope="session")
+def trials_address(addresses: tuple[str, str]) -> str:
+    return addresses[1]
 
 
 @pytest.fixture(scope="session")

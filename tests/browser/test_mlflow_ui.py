@@ -1,5 +1,6 @@
 """What a user sees who opens the address that `tuning ui` says, in Chromium."""
 
+import re
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -26,6 +27,29 @@ def test_trials_nest_under_their_sweep(
     for number in range(9):
         expect(page.get_by_role("link", name=f"trial-{number:05d}")).to_be_visible()
     page.screenshot(path=pictures / "runs.png")
+
+
+def test_the_address_that_the_command_says_shows_the_trials_with_what_was_searched_the_best_first(
+    page: Page, trials_address: str, runs: dict[str, Run], pictures: Path
+) -> None:
+    page.set_viewport_size({"width": 1600, "height": 800})
+    page.goto(trials_address)
+    first = page.get_by_role("link", name=re.compile(r"^trial-\d{5}$")).first
+    expect(first).to_be_visible()
+    losses = {name: run.data.metrics["val_loss"] for name, run in runs.items() if name.startswith("trial-")}
+    expect(first).to_have_text(min(losses, key=lambda name: losses[name]))
+    expect(page.get_by_role("gridcell", name="batchnorm_net")).to_have_count(0)
+    for column in ("val_loss", "train_loss", "lr", "momentum", "bn_momentum", "tuning.state"):
+        expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
+    page.screenshot(path=pictures / "trials.png")
+
+
+def test_the_sweep_links_to_that_table(page: Page, address: str, runs: dict[str, Run]) -> None:
+    parent = runs["batchnorm_net"]
+    page.goto(f"{address}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="its trials, the best first").click()
+    expect(opened.value.get_by_role("columnheader", name="momentum").first).to_be_visible()
 
 
 def test_a_trials_validation_loss_is_drawn_per_epoch(

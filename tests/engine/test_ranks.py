@@ -14,6 +14,7 @@ import tuning
 from tests.engine.trials import CPU, settings
 from tuning.data import Splits
 from tuning.engine import ranks, solo
+from tuning.engine.failures import RankDied
 from tuning.engine.layers import HashDropout
 from tuning.engine.ranks import Shard
 from tuning.records import TrialSpec
@@ -152,7 +153,7 @@ def test_a_trial_that_is_stopped_leaves_no_rank(begun: Any) -> None:
 
 def test_a_rank_that_dies_ends_the_trial(begun: Any) -> None:
     os.kill(max(children()), 9)
-    with pytest.raises((ranks.RankDied, RuntimeError), match=r"rank \d of 2"):
+    with pytest.raises((RankDied, RuntimeError), match=r"rank \d of 2"):
         for _ in range(1000):
             next(begun)
     assert not children()
@@ -172,6 +173,19 @@ def test_what_a_rank_raises_is_told_with_its_traceback(tmp_path: Path) -> None:
     ):
         next(ranks.train(TrialSpec(number=0, hyperparameters={}), spec, splits, until=1, device=CPU))
     assert not children()
+
+
+def test_a_rank_whose_gpu_is_lost_fails_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "lost.py").write_text(
+        "import torch\n"
+        "class Lost(torch.nn.Linear):\n"
+        "    def __init__(self): super().__init__(1, 1)\n"
+        "    def forward(self, x): raise torch.AcceleratorError('an illegal memory access', 700)\n"
+    )
+    spec, splits = settings("net", data="noisy_square", resources=TWO, epochs=1)
+    spec = replace(spec, model=f"{tmp_path}/lost.py:Lost")
+    with pytest.raises(RankDied, match=r"illegal memory access.* \(rank \d of 2\)"):
+        next(ranks.train(TrialSpec(number=0, hyperparameters={}), spec, splits, until=1, device=CPU))
 
 
 def test_a_sweep_of_two_gpus_per_trial_trains_each_on_both(home: Path, ray_cluster: Any) -> None:

@@ -154,6 +154,12 @@ def test_of_another_task_only_the_order_counts_and_that_is_said(changes: dict[st
     assert f"with {key} {value} it is another task, so only their order counts" in found.note
 
 
+def test_ones_own_data_in_the_folder_of_another_job_is_the_same_data() -> None:
+    jobs = "/tmp/ray/session_1/runtime_resources/working_dir_files"
+    old, new = (f"{jobs}/_ray_pkg_{package}/own.py:points" for package in ("1a", "2b"))
+    assert look_at(replace(NEW, data=new), replace(OLD, data=old), [record(0)]).is_comparable
+
+
 def test_of_many_trials_those_are_kept_that_are_looked_at() -> None:
     trials = [record(number, 0.2 + number / 10_000, lr=0.001 + number / 40_000) for number in range(10_000)]
     found = look_at(NEW, OLD, trials)

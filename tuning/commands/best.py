@@ -5,6 +5,7 @@ from argparse import Namespace
 
 from tuning import ledger, standing
 from tuning.commands import Outcome
+from tuning.errors import one_line
 from tuning.references import model_name
 from tuning.texts import best_text
 
@@ -18,7 +19,8 @@ def run(options: Namespace) -> Outcome:
     facts = standing.trial_facts(found, trial)
     facts["run_id"] = client.run_id_of(uri, model_name(found.spec.model), str(found.spec.id), trial.number)
     if facts["run_id"] is None:
-        print(f"warning: there is no run of trial {trial.number} at {uri} (is it away?)", file=sys.stderr)
+        said = f"warning: there is no run of trial {trial.number} at {uri} (is it away?)"
+        print(one_line(said), file=sys.stderr)
     lines = [best_text(facts), f"MLflow run  {facts['run_id']}", f"checkpoint  {facts['checkpoint']}"]
     facts["champion"] = None
     if found.champion is not None:

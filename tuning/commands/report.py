@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tuning import ledger, paths, standing
 from tuning.commands import Outcome
+from tuning.errors import one_line
 from tuning.references import model_name
 
 
@@ -33,5 +34,5 @@ def _attach(sweep: ledger.Sweep, file: Path) -> str | None:
     uri = client.uri_of(sweep.spec, sweep.paths.home)
     run_id, trouble = client.attach(uri, model_name(sweep.spec.model), str(sweep.spec.id), file, paths.REPORT)
     if trouble is not None:
-        print(f"warning: the report is not in MLflow at {uri}: {trouble}", file=sys.stderr)
+        print(one_line(f"warning: the report is not in MLflow at {uri}: {trouble}"), file=sys.stderr)
     return run_id

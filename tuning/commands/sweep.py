@@ -8,7 +8,7 @@ from typing import Any
 
 from tuning import ledger, paths, standing
 from tuning.commands import Outcome
-from tuning.errors import RequestError, SweepError, one_line
+from tuning.errors import RequestError, SweepError, one_line, without_passwords
 from tuning.options import requested
 from tuning.spec import SweepSpec
 from tuning.texts import best_text, cost_lines, status_line, status_text
@@ -108,6 +108,6 @@ def outcome(result: Any) -> Outcome:
         "",
         f'load it     import tuning; model = tuning.load_best("{result.name}"{in_python}).model',
         *([f"report      {found.paths.report}"] if found.paths.report.exists() else []),
-        f"browse      {found.spec.tracking_uri or f'tuning ui{option}'}",
+        f"browse      {without_passwords(found.spec.tracking_uri or f'tuning ui{option}')}",
     ]
     return facts, "\n".join(lines), 0

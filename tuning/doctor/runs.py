@@ -8,6 +8,7 @@ from tuning.doctor import checkpoints, wanted
 from tuning.doctor.agreement import is_same
 from tuning.doctor.difference import Difference, few
 from tuning.doctor.parent import parent_texts, settled_status
+from tuning.errors import without_passwords
 from tuning.ledger import Sweep
 from tuning.records import TrialRecord
 from tuning.references import model_name
@@ -48,10 +49,8 @@ def read(sweep: Sweep) -> Inventory | None:
 def look(sweep: Sweep, held: Inventory | None) -> list[Difference]:
     found = waiting(sweep)
     if held is None or held.experiment_id is None:
-        return [
-            *found,
-            *([Difference(None, f"MLflow at {_uri(sweep)} has nothing of it")] if sweep.trials else []),
-        ]
+        nothing = Difference(None, f"MLflow at {without_passwords(_uri(sweep))} has nothing of it")
+        return [*found, *([nothing] if sweep.trials else [])]
     if held.is_deleted:
         return [*found, Difference(None, "its experiment in MLflow was deleted, with all its runs")]
     found += [Difference(None, text) for text in parent_texts(sweep, held)]

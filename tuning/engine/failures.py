@@ -4,10 +4,15 @@ from pathlib import Path
 
 import torch
 
-from tuning.engine import ranks
 from tuning.errors import first_line, raised_in
 
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
+
+class RankDied(RuntimeError):
+    """One of the processes that train a trial was killed, perhaps for the memory it took, or has lost its
+    GPU: the trial may train in others.
+    """
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Whether an error says nothing of the trial, which may train in another process."""
-    return is_device_lost(error) or isinstance(error, ranks.RankDied)
+    return is_device_lost(error) or isinstance(error, RankDied)
 
 
 def is_device_lost(error: BaseException) -> bool:

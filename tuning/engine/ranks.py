@@ -30,9 +30,10 @@ from torch.utils.data import TensorDataset
 from tuning import references
 from tuning.data import PARTS, Splits
 from tuning.engine import solo
+from tuning.engine.failures import RankDied, is_device_lost
 from tuning.engine.shard import Shard
 from tuning.engine.solo import Training
-from tuning.errors import traced
+from tuning.errors import last_line, traced
 from tuning.records import EpochReport, TrialSpec
 from tuning.spec import SweepSpec
 
@@ -48,8 +49,13 @@ GOODBYE_S = 5.0
 """How long ranks may take to end by themselves, before they are killed."""
 
 
-class RankDied(RuntimeError):
-    """A rank's process was killed, perhaps for the memory it took: the trial may train in others."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a rank has raised."""
+
+    text: str
+    """With its traceback; the last line says what it is."""
+    is_device_lost: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,7 @@ def train(
         device: tells of what kind the ranks' devices are; rank r takes GPU r of this process.
 
     Raises:
-        RankDied: when the process of a rank has died.
+        RankDied: when the process of a rank has died, or its GPU takes no more work.
         RuntimeError: when a rank fails, with what it raised.
     """
     context = multiprocessing.get_context("spawn")
@@ -155,8 +161,9 @@ def _heard(pipes: list[Any]) -> Iterator[tuple[EpochReport, Training]]:
                 raise RankDied(f"{who} died") from None
             if told is None:
                 left.remove(pipe)
-            elif isinstance(told, str):
-                raise RuntimeError(f"{told.rpartition(chr(10))[2]} ({who})\n{told}")
+            elif isinstance(told, Failure):
+                kind = RankDied if told.is_device_lost else RuntimeError
+                raise kind(f"{last_line(told.text)} ({who})\n{told.text}")
             else:
                 yield told
                 for each in pipes:
@@ -183,7 +190,7 @@ def _rank(plain: bytes, number: int, pipe: Connection) -> None:
         pipe.send_bytes(pickle.dumps(None))
     except Exception as error:  # of a user's model, of a device
         with contextlib.suppress(ConnectionError):
-            pipe.send_bytes(pickle.dumps(traced(error)))
+            pipe.send_bytes(pickle.dumps(Failure(traced(error), is_device_lost(error))))
         os._exit(1)
 
 

@@ -1,10 +1,12 @@
 """A trained model as one program of `torch.export`: for any number of rows, and compared with the model.
 
 The program is called as the model is. A model that hands its hidden state on (`engine.solo.predict`) takes it
-as a second input, which the model itself lets stand for zeros: `output, hidden = program(input, hidden)`.
+as a second input, which the model itself lets stand for zeros: `output, hidden = program(input, hidden)`. Of
+one that returns more beside its output and takes none of it, the program returns the output alone.
 """
 
 import contextlib
+import inspect
 import io
 import logging
 import re
@@ -82,6 +84,7 @@ def trace(model: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> Program
     rows = Slot("input", dtype, (BATCH, *shape))
     try:
         with quiet(), torch.no_grad():
+            model = _predictor(model, rows)
             hidden, layout = _hidden(model, rows)
             inputs = [rows, *hidden]
             zeros = [torch.zeros(one.shape(2)) for one in hidden]
@@ -162,10 +165,32 @@ def quiet() -> Iterator[None]:
             logging.disable(disabled)
 
 
+class _FirstOutput(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rows: Tensor) -> Any:
+        return self.model(rows)[0]
+
+
+def _predictor(model: nn.Module, rows: Slot) -> nn.Module:
+    """Return the model without what it returns beside its output, unless that is a state which it takes."""
+    returned = model(made_up(rows, 2))
+    if not isinstance(returned, tuple):
+        return model
+    takes_state = len(returned) == 2 and getattr(model, "carry_hidden", True)
+    try:
+        inspect.signature(model.forward).bind(rows, returned[1:])
+    except TypeError:
+        takes_state = False
+    return model if takes_state else _FirstOutput(model)
+
+
 def _hidden(model: nn.Module, rows: Slot) -> tuple[list[Slot], Any]:
     """Return the tensors of the state that a model hands on, and how they hang together."""
     returned = model(made_up(rows, 2))
-    if not isinstance(returned, tuple) or not getattr(model, "carry_hidden", True):
+    if not isinstance(returned, tuple):
         return [], None
     tensors, layout = pytree.tree_flatten(returned[1])
     others = pytree.tree_leaves(model(made_up(rows, 3))[1])

@@ -1,13 +1,13 @@
 """The page of a report: figures, table and facts."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from tuning import notation
 from tuning.confirmed import interval_in_words
+from tuning.errors import without_passwords
 from tuning.pages import document
 from tuning.records import TrialRecord
 from tuning.report.palette import COLOURS
@@ -31,7 +31,7 @@ def page(view: View, panels: Sequence[Panel], facts: Mapping[str, str]) -> str:
         "<h2>The sweep</h2>",
         _facts(facts),
         "<h2>Its spec</h2>",
-        f"<pre>{escape(_without_passwords(notation.dump(view.sweep.spec)))}</pre>",
+        f"<pre>{escape(without_passwords(notation.dump(view.sweep.spec)))}</pre>",
     )
     table_script = Path(__file__).with_name("table.js").read_text(encoding="utf-8")
     return document.document(f"{name}: report", body, table_script)
@@ -127,13 +127,8 @@ def _facts(facts: Mapping[str, str]) -> str:
     return (
         "<dl>"
         + "".join(
-            f"<dt>{escape(key)}</dt><dd>{escape(_without_passwords(value))}</dd>"
+            f"<dt>{escape(key)}</dt><dd>{escape(without_passwords(value))}</dd>"
             for key, value in facts.items()
         )
         + "</dl>"
     )
-
-
-def _without_passwords(text: str) -> str:
-    """Return text in which addresses show no password: a report is handed around."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)

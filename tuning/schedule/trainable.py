@@ -13,7 +13,7 @@ import torch
 
 from tuning import faults, paths, storage
 from tuning.data import Splits
-from tuning.engine import checkpoint, cohort, failures, ranks
+from tuning.engine import checkpoint, cohort, failures
 from tuning.engine.solo import Outcome, Training
 from tuning.errors import SweepError, traced
 from tuning.records import Cohort, EpochReport, State
@@ -67,7 +67,7 @@ def run_cohort(config: dict[str, Any], *, work: Work) -> None:
         out_of_memory = failures.is_out_of_memory(error) and task is not None and len(task.members) > 1
         if task is None:
             send(Message(probe=failed(error)))
-        elif isinstance(error, ranks.RankDied):
+        elif isinstance(error, failures.RankDied):
             os._exit(1)  # as if the kernel had killed this process, too: the trial runs again
         elif failures.is_device_lost(error):
             _leave(work, task, traced(error))

@@ -1,10 +1,11 @@
 """Where an earlier sweep and a new one overlap: which trials fit, and whether their values mean the same."""
 
 import math
+import operator
 from typing import Any
 
 from tuning.records import State, TrialRecord
-from tuning.references import load_model
+from tuning.references import is_same, load_model
 from tuning.resolve import applies, defaults
 from tuning.space import Choice, Dimension, Float, Int, Scalar
 from tuning.spec import SweepSpec
@@ -42,9 +43,12 @@ def params_of(trial: TrialRecord, spec: SweepSpec, old: SweepSpec) -> dict[str, 
 
 def differences(spec: SweepSpec, old: SweepSpec, trials: list[TrialRecord]) -> list[str]:
     """Return in what the tasks of these trials differ from the new one, so that values cannot be compared."""
-    keys = ("model", "data", "epochs", "seed", "precision")
-    differing = [f"{key} {getattr(old, key)}" for key in keys if getattr(old, key) != getattr(spec, key)]
-    return [*differing, *_others(spec, old, trials)]
+    differing = [
+        key
+        for key in ("model", "data", "epochs", "seed", "precision")
+        if not (is_same if key in ("model", "data") else operator.eq)(getattr(old, key), getattr(spec, key))
+    ]
+    return [*(f"{key} {getattr(old, key)}" for key in differing), *_others(spec, old, trials)]
 
 
 def _others(spec: SweepSpec, old: SweepSpec, trials: list[TrialRecord]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import notation, paths
-from tuning.errors import RequestError, one_line
+from tuning.errors import RequestError, one_line, without_passwords
 from tuning.spec import SweepSpec
 
 ID_BEGIN = 8
@@ -17,6 +17,9 @@ ID_BEGIN = 8
 
 DATABASES = ("postgresql", "mysql", "mssql")
 """Schemes of databases behind a network."""
+
+OWN_DATABASES = ("sqlite", *DATABASES)
+"""Schemes of what is opened without a tracking server."""
 
 
 def default_uri(home: Path) -> str:
@@ -142,8 +145,24 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
     """Fetch the checkpoint of a sweep's best trial, or of trial number `trial`, and the sweep's spec.
 
     Raises:
-        RequestError: when the server has no such sweep or trial, or several sweeps of that name.
+        RequestError: when the server has no such sweep or trial, or several sweeps of that name, or when it
+            does not answer.
     """
+    bound_waiting()
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file, spec = _download(uri, name, trial, scratch)
+        except RequestError:
+            raise
+        except Exception as error:  # of MLflow, of a network, of whatever keeps the artifacts
+            raise RequestError(
+                f"The tracking server {without_passwords(uri)!r} must answer, but: {reason(error)}."
+            ) from error
+        yield str(file), notation.load(spec)
+
+
+def _download(uri: str, name: str, trial: int | None, scratch: str) -> tuple[Path, Path]:
+    """Return a trial's checkpoint and the sweep's spec, as files in the folder `scratch`."""
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     parent = _parent(client, experiments, name, uri)
@@ -157,10 +176,9 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
         raise RequestError(
             f"The sweep {name!r} on {uri} has no {'best trial yet' if trial is None else f'trial {trial}'}."
         )
-    with tempfile.TemporaryDirectory() as scratch:
-        spec = client.download_artifacts(parent.info.run_id, "spec.yaml", scratch)
-        folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)
-        yield str(Path(folder) / f"{paths.trial_name(int(str(number)))}.pt"), notation.load(Path(spec))
+    spec = client.download_artifacts(parent.info.run_id, "spec.yaml", scratch)
+    folder = client.download_artifacts(runs[0].info.run_id, "checkpoint", scratch)
+    return Path(folder) / f"{paths.trial_name(int(str(number)))}.pt", Path(spec)
 
 
 def _parent(client: Any, experiments: Sequence[str], name: str, uri: str) -> Any:

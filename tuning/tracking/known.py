@@ -2,7 +2,6 @@
 
 import getpass
 import logging
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -12,9 +11,11 @@ from typing import Any
 
 from tuning import paths
 from tuning.confirmed import Confirmation
+from tuning.errors import without_passwords
 from tuning.records import TrialRecord
 from tuning.spec import SweepSpec
-from tuning.tracking.client import default_uri, find_runs
+from tuning.tracking import view
+from tuning.tracking.client import OWN_DATABASES, default_uri, find_runs
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,11 @@ def read(
         client.update_run(found.parent_id, status="RUNNING")
     else:
         found.parent_id = _make_parent(client, found.experiment_id, spec, uri, home, began_ms)
+    view.share(client, found.experiment_id, spec)
     kept = [item.path for item in client.list_artifacts(found.parent_id)]
     if "spec.yaml" not in kept:  # also where a death came between the two
-        client.log_artifact(found.parent_id, str(paths.SweepPaths(home, str(spec.name)).spec))
+        text = paths.SweepPaths(home, str(spec.name)).spec.read_text(encoding="utf-8")
+        client.log_text(found.parent_id, without_passwords(text), "spec.yaml")
     return found
 
 
@@ -144,7 +147,7 @@ def _make_parent(
     tags = {
         **sweep_tags(spec),
         "tuning.kind": "sweep",
-        "mlflow.note.content": _description(spec, uri, home),
+        "mlflow.note.content": _description(experiment_id, spec, uri, home),
         "mlflow.user": _user(),
         "mlflow.source.name": f"tuning sweep {spec.name}",
         "mlflow.source.type": "LOCAL",
@@ -158,7 +161,8 @@ def _experiment_id(client: Any, name: str, uri: str, home: Path) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = paths.tracking_artifacts(home).as_uri() if uri == default_uri(home) else None
+        # Without a server MLflow would put artifacts wherever this process was started.
+        location = paths.tracking_artifacts(home).as_uri() if uri.startswith(OWN_DATABASES) else None
         tags = {"mlflow.experimentKind": "custom_model_development"}
         try:
             made: str = client.create_experiment(name, location, tags)
@@ -177,11 +181,13 @@ def _user() -> str:
         return "unknown"
 
 
-def _description(spec: SweepSpec, uri: str, home: Path) -> str:
+def _description(experiment_id: str, spec: SweepSpec, uri: str, home: Path) -> str:
     """Return what the UI shows of the sweep: how to load its best model, from wherever this is read."""
-    plain = re.sub("//[^/@]*@", "//", uri)  # no password is shown
-    where = f"home={str(home)!r}" if uri == default_uri(home) else f"tracking_uri={plain!r}"
+    own = uri == default_uri(home)
+    where = f"home={str(home)!r}" if own else f"tracking_uri={without_passwords(uri)!r}"
     return (
-        f"Search of `{spec.model}` on `{spec.data}`. The best model:\n\n"
+        f"Search of `{spec.model}` on `{spec.data}`: "
+        f"[its trials, the best first]({view.link(experiment_id, str(spec.id)).removeprefix('/')}). "
+        "The best model:\n\n"
         f'```python\nimport tuning\n\nbest = tuning.load_best("{spec.name}", {where})\n```'
     )

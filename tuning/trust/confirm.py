@@ -89,7 +89,7 @@ def _tell(sweep: Sweep, study: Study, found: Confirmation) -> None:
         _crown(sweep, study, best, uri)
     else:
         way = f"once it answers, `tuning doctor {name} --fix` writes it there, and trains nothing"
-        print(f"warning: MLflow at {uri} was not told: {failure}; {way}", file=sys.stderr)
+        print(one_line(f"warning: MLflow at {uri} was not told: {failure}; {way}"), file=sys.stderr)
     _report(sweep, uri if failure is None else None)
 
 
@@ -120,7 +120,7 @@ def _report(sweep: Sweep, uri: str | None) -> None:
     _, trouble = client.attach(uri, model, str(sweep.spec.id), file, paths.REPORT)
     if trouble is not None:
         way = f"`tuning report {name}` puts it there"
-        print(f"warning: the report is not in MLflow at {uri}: {trouble}; {way}", file=sys.stderr)
+        print(one_line(f"warning: the report is not in MLflow at {uri}: {trouble}; {way}"), file=sys.stderr)
 
 
 def _loaded(sweep: Sweep, trial: TrialRecord) -> LoadedModel:
