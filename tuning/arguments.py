@@ -218,6 +218,7 @@ def _confirm(commands: Any) -> None:
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="so many of the best trials (5)")
     parser.add_argument("--seeds", type=int, default=5, metavar="S", help="so many times each (5)")
+    parser.add_argument("--address", help="train on this Ray cluster (that of the sweep; `local`: here)")
     _home(parser)
     _json(parser)
 

@@ -79,6 +79,14 @@ def test_packages_for_s3_go_with_the_projects_pins() -> None:
 
 
 @FILES
+def test_nodes_get_all_that_installs_the_project_and_no_environment(file: Path) -> None:
+    mounts = yaml.safe_load(file.read_text())["file_mounts"]
+    mine = {there.removeprefix("~/tuning/"): here for there, here in mounts.items() if "tuning" in there}
+    assert all(there == here for there, here in mine.items()) and ".venv" not in mine and "." not in mine
+    assert {"tuning", "models", "Makefile", "README.md", "pyproject.toml", "requirements.txt"} <= mine.keys()
+
+
+@FILES
 def test_tokens_reach_every_node_and_nothing_listens_but_on_loopback(file: Path) -> None:
     config = yaml.safe_load(file.read_text())
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
@@ -110,6 +118,7 @@ def test_gpu_workers_come_and_go_from_none_and_the_head_trains_nothing() -> None
         pytest.param(
             "setup_commands/4", "pip install 'ray[default]==2.9.0'", "here ray is 2.60.0", id="other-version"
         ),
+        pytest.param("head_setup_commands", None, "pip install boto3.*: pin its version", id="rays-own"),
         pytest.param("setup_commands/4", "true", "nothing installs this project", id="not-installed"),
         pytest.param("setup_commands/0", "true", "no TUNING_STORAGE", id="no-storage"),
         pytest.param("setup_commands/0", "export TUNING_STORAGE=~/x", "each node's own disk", id="own-disk"),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import platform
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +17,13 @@ from tests import trusted
 from tests.test_cohorts import own
 from tuning import ledger, notation, paths, plan, storage
 from tuning.cli import main
+from tuning.engine import machine
 from tuning.engine.replay import Stretch, stretches
-from tuning.records import EpochReport, Place, State
+from tuning.records import EpochReport, Place, State, TrialRecord
 from tuning.schedule.messages import Message
-from tuning.spec import SweepSpec
+from tuning.spec import Resources, SweepSpec
 from tuning.study import Study
-from tuning.trust import replay
+from tuning.trust import record, replay
 from tuning.trust.comparison import Row, near
 
 Damage = Callable[[Path, int], None]
@@ -207,6 +209,15 @@ def test_a_value_that_the_study_has_of_a_training_before_a_death_may_round_other
     assert not row.is_equal and not row.holds(exactly=True)
     assert replace(row, is_repeated=True).holds(exactly=True)
     assert not replace(row, is_repeated=True, told=2.0).holds(exactly=True)
+
+
+def test_on_a_gpu_no_bits_are_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "kind", lambda device: "NVIDIA L4")
+    trial = TrialRecord(number=0, state=State.COMPLETED, hyperparameters={}, machines=((1, "NVIDIA L4", 1),))
+    spec = SweepSpec(model="net", resources=Resources(gpus=1))
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    found = record.rounding(spec, trial, {"versions": versions}, (), torch.device("cuda:0"))
+    assert found == ["it is trained on a GPU, where kernels may add in another order each time"]
 
 
 # ---- where it trained --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from tuning.commands import Outcome
 def run(options: Namespace) -> Outcome:
     from tuning.trust import confirm, confirm_texts
 
-    found = confirm.confirm(options.name, options.top, options.seeds, options.home)
+    found = confirm.confirm(options.name, options.top, options.seeds, options.home, options.address)
     return (
         confirm_texts.facts(options.name, found),
         confirm_texts.text(options.name, found),

@@ -173,8 +173,8 @@ def _workers(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _versions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Look at what set-up commands install: all of it pinned, and to what is installed here."""
-    commands = "\n".join(_commands(config))
+    """Look at what set-up commands install, Ray's own too: all pinned, and to what is installed here."""
+    commands = "\n".join(_commands(_filled_in(config)))
     if not PROJECT.search(commands):
         yield "setup_commands: nothing installs this project; `make -C ~/tuning .venv/installed` does."
     for arguments in INSTALL.findall(commands):
@@ -186,6 +186,14 @@ def _versions(config: Mapping[str, Any]) -> Iterator[str]:
                 yield f"pip install {requirement}: pin its version (==){pin}."
             elif here not in (None, pins[0]):
                 yield f"pip install {requirement}: here {requirement.name} is {here}; let both be the same."
+
+
+def _filled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a file with what Ray adds where it says nothing; as it is where Ray cannot prepare it."""
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+        filled_in: Mapping[str, Any] = prepare_config(copy.deepcopy(dict(config)))
+        return filled_in
+    return config
 
 
 def _requirements(arguments: str) -> Iterator[Requirement]:

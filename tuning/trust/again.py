@@ -1,11 +1,14 @@
-"""Trials trained again with fresh seeds, as many at once as pays on the device at hand."""
+"""Trials trained again with fresh seeds, as many at once as pays on the device at hand.
+
+What happens is yielded: this may be another process, on another machine, than the one that tells a user.
+"""
 
 import gc
 import math
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -22,7 +25,6 @@ from tuning.records import Cohort, EpochReport, Member, State, TrialRecord, Tria
 from tuning.seeds import derive
 from tuning.sizing import Measured, Sizing
 from tuning.spec import Resources, SweepSpec
-from tuning.trust.progress import Progress
 
 MOST_SEEDS = 1000
 
@@ -61,6 +63,27 @@ class Pace:
 
     size: int
     seconds: float | None = None
+
+
+Event = str | int | Pace | dict[int, Run]
+"""A line for the user, epochs that were trained, how many train at once, what came of those that have."""
+
+
+def work(
+    trials: Sequence[TrialSpec], known: Sizing, spec: SweepSpec, splits: Splits, device: torch.device
+) -> Iterator[Event]:
+    """Train all to their last epoch, as many at once as pays on this device.
+
+    Args:
+        known: what the sweep measured.
+
+    Raises:
+        SweepError: when one fails: it says nothing of how good the trials are.
+    """
+    with machine.threads(min(torch.get_num_threads(), idle_cpus())):
+        found = pace(spec, known, splits, device, len(trials))
+    yield found
+    yield from train(trials, spec, splits, device, found.size)
 
 
 def pace(spec: SweepSpec, known: Sizing, splits: Splits, device: torch.device, count: int) -> Pace:
@@ -109,16 +132,8 @@ def train(
     splits: Splits,
     device: torch.device,
     size: int,
-    progress: Progress,
-) -> Iterator[dict[int, Run]]:
-    """Train all to their last epoch, `size` at once, and measure each one's best epoch on the test split.
-
-    Yields:
-        what came of those that trained together.
-
-    Raises:
-        SweepError: when one fails: it says nothing of how good the trials are.
-    """
+) -> Iterator[Event]:
+    """Train all, `size` at once, and measure each one's best epoch on the test split."""
     waiting = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
     idle, looked_s = 1, -math.inf
     while waiting:
@@ -127,13 +142,13 @@ def train(
             idle, looked_s = idle_cpus(), time.monotonic()
         try:
             with machine.threads(min(torch.get_num_threads(), idle)):
-                found = dict(_trained(together, spec, splits, device, progress))
+                found = yield from _trained(together, spec, splits, device)
         except Exception as error:  # of a model, of data, of a device
             if not failures.is_out_of_memory(error) or len(together) == 1:
                 raise error if isinstance(error, SweepError) else _failure(error) from error
             half = len(together) // 2
             waiting = [together[:half], together[half:], *waiting]
-            progress.say(f"{len(together)} at once do not fit into memory: halved")
+            yield f"{len(together)} at once do not fit into memory: halved"
         else:
             yield found
         if len(together) > 1:
@@ -143,25 +158,26 @@ def train(
 
 
 def _trained(
-    together: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device, progress: Progress
-) -> Iterator[tuple[int, Run]]:
-    """Train a cohort, then yield each member's result."""
+    together: Sequence[TrialSpec], spec: SweepSpec, splits: Splits, device: torch.device
+) -> Generator[Event, None, dict[int, Run]]:
+    """Train a cohort; return each member's result."""
     diverged: set[int] = set()
     last: cohort.Epoch | None = None
     task = Cohort(id="confirm", members=tuple(Member(trial=one) for one in together), until=spec.epochs or 0)
     with closing(cohort.train(task, spec, splits, device=device, resume={})) as epochs:
         for last in epochs:
-            for note in last.notes:
-                progress.say(note)
+            yield from last.notes
             for report in last.reports:
                 if report.state is State.FAILED:
                     raise _failed(report)
                 if report.state is State.DIVERGED:
                     diverged.add(report.trial)
-            progress.advance(len(last.reports))
+            yield len(last.reports)
     assert last is not None
-    for one in together:
-        yield one.number, None if one.number in diverged else _measured(one, last, spec, splits, device)
+    return {
+        one.number: None if one.number in diverged else _measured(one, last, spec, splits, device)
+        for one in together
+    }
 
 
 def _measured(

@@ -14,31 +14,28 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
-from tuning import ledger, paths, reuse
+from tuning import ledger, paths, places, reuse
 from tuning.claim import CONFIRMS, claim
-from tuning.confirmed import Confirmation, Confirmed, Run
+from tuning.confirmed import Confirmation, Confirmed
 from tuning.data import Splits
-from tuning.engine import machine
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.ledger import Sweep
-from tuning.processors import idle_cpus
 from tuning.records import State, TrialRecord, ranked
 from tuning.references import load_data, model_name
 from tuning.reuse import LoadedModel
-from tuning.screen import duration
 from tuning.study import Study
-from tuning.trust import again, verdict
-from tuning.trust.progress import Progress
+from tuning.trust import again, fresh, verdict
 
 
-def confirm(name: str, top: int = 5, seeds: int = 5, home: str | None = None) -> Confirmation:
+def confirm(
+    name: str, top: int = 5, seeds: int = 5, home: str | None = None, address: str | None = None
+) -> Confirmation:
     """Train a sweep's best trials again, and keep what comes of it in the sweep.
 
     Args:
         top: so many of the best completed trials, or as many as there are.
         seeds: of each; an earlier confirmation that had more keeps them.
+        address: of the Ray cluster on a node of which to train; None: that of the sweep; `local`: here.
 
     Raises:
         RequestError: when there is no such sweep, somebody drives it, or a number makes no sense.
@@ -54,13 +51,14 @@ def confirm(name: str, top: int = 5, seeds: int = 5, home: str | None = None) ->
     where = ledger.open_sweep(name, home).paths
     with claim(where.claim, name, CONFIRMS):
         sweep = ledger.open_sweep(name, home)  # as the last driver has left it
+        spec = sweep.spec
         trials = _chosen(sweep, top)
         splits = _data(sweep)
         for trial in trials:
             _loaded(sweep, trial)  # one that cannot be opened is found now, not after the training
         try:
             study = Study(sweep.spec, sweep.paths.journal, write=True)
-            found = _confirmed(sweep, study, trials, seeds, splits)
+            found = _confirmed(sweep, study, trials, seeds, splits, places.address(address or spec.address))
             _keep(sweep, study, found, splits)
         except OSError as error:
             raise SweepError(f"What was confirmed cannot be kept: {error}. Mend that, and repeat.") from error
@@ -161,13 +159,18 @@ def _data(sweep: Sweep) -> Splits:
 
 
 def _confirmed(
-    sweep: Sweep, study: Study, trials: Sequence[TrialRecord], seeds: int, splits: Splits
+    sweep: Sweep,
+    study: Study,
+    trials: Sequence[TrialRecord],
+    seeds: int,
+    splits: Splits,
+    address: str | None,
 ) -> Confirmation:
     if sweep.confirmation is not None:
         seeds = max(seeds, sweep.confirmation.seeds)
     found: list[Confirmed] = []
     hopeless: list[int] = []
-    runs = _trained(sweep, study, trials, seeds, splits)
+    runs = fresh.runs(sweep, study, trials, seeds, splits, address)
     for trial in trials:
         one = verdict.summary(trial.number, trial.value or 0.0, runs[trial.number], str(sweep.spec.metric))
         if one is None:
@@ -183,46 +186,3 @@ def _confirmed(
     return verdict.judge(
         str(sweep.spec.metric), sweep.spec.mode, seeds, found, hopeless, winner=trials[0].number
     )
-
-
-def _trained(
-    sweep: Sweep, study: Study, trials: Sequence[TrialRecord], seeds: int, splits: Splits
-) -> dict[int, list[Run]]:
-    """Return every trial's runs by seed; those that are not known are trained."""
-    spec, device = again.fresh(sweep.spec), again.device_of(sweep.spec)
-    wanted = {trial.number: again.members(trial, range(seeds)) for trial in trials}
-    runs = _confirmed_before(sweep, trials) | study.facts.fresh_runs()
-    lacking = [one for members in wanted.values() for one in members if one.number not in runs]
-    what = f"{len(trials)} trials, {seeds} fresh seeds each, {spec.epochs} epochs"
-    if known := len(trials) * seeds - len(lacking):
-        what += f", {known} of {len(trials) * seeds} trainings known from before"
-    with Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress:
-        if not lacking:
-            progress.say(what)
-        else:
-            with machine.threads(min(torch.get_num_threads(), idle_cpus())):
-                pace = again.pace(spec, sweep.sizing, splits, device, len(lacking))
-            about = "" if pace.seconds is None else f", about {duration(pace.seconds)}"
-            progress.say(f"{what}: {min(pace.size, len(lacking))} at once{about}")
-            try:
-                for found in again.train(lacking, spec, splits, device, pace.size, progress):
-                    runs |= found
-                    study.facts.set_fresh_runs(runs)
-            except KeyboardInterrupt:
-                done = sum(one.number in runs for one in lacking)
-                progress.say(f"{done} of these {len(lacking)} trainings are kept; the same command goes on")
-                raise
-    return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
-
-
-def _confirmed_before(sweep: Sweep, trials: Sequence[TrialRecord]) -> dict[int, Run]:
-    """Return what the last confirmation holds, by the numbers that its trials trained again under."""
-    found = sweep.confirmation
-    if found is None:
-        return {}
-    return {
-        one.number: run
-        for trial in trials
-        for seed, run in enumerate(found.runs(trial.number))
-        for one in again.members(trial, [seed])
-    }

@@ -44,6 +44,8 @@ def rounding(
         found.append("on what kind of device it was trained is not recorded")
     elif kinds != {here}:
         found.append(f"it was trained on {', '.join(sorted(kinds))}, and again on {here}")
+    if device.type == "cuda":
+        found.append("it is trained on a GPU, where kernels may add in another order each time")
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     recorded = content.get("versions") or {}
     for package, version in versions.items():
