@@ -9,7 +9,7 @@ import pytest
 from tuning import plan, references
 from tuning.errors import RequestError
 from tuning.plan import Plan
-from tuning.settle import open_study, settle_spec
+from tuning.settle import open_study, settle_spec, source_doubt
 from tuning.spec import SweepSpec
 
 NET = """
@@ -63,5 +63,11 @@ def test_what_changes_no_parameter_is_the_users_to_judge(home: Path, tmp_path: P
     file = tmp_path / "own.py"
     study = open_study(planned(file))
     study.ask()
+    assert source_doubt(study, planned(file)) is None
     study.report(0, 1, 0.5)
-    open_study(planned(file, activation="Tanh"))
+    assert source_doubt(study, planned(file)) is None
+    changed = planned(file, activation="Tanh")
+    study = open_study(changed)
+    said = source_doubt(study, changed)
+    assert said is not None and "own.py:Net has changed since trials of 'mine' were trained" in said
+    assert source_doubt(study, changed) is None, "it is said once"

@@ -73,9 +73,9 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
         planned = replace(planned, spec=study.spec)
         if planned.earlier is not None:
             say(planned.earlier.note)
-        if planned.doubt is not None:
-            say(f"warning: {planned.doubt}")
-            study.facts.add_note(planned.doubt)
+        for doubt in filter(None, (planned.doubt, settle.source_doubt(study, planned))):
+            say(f"warning: {doubt}")
+            study.facts.add_note(doubt)
         with _timed(study, clock), screen.Progress(study.spec, terminal, study.trials()) as progress:
             dispatcher, ending, best = _carry_on(planned, study, cluster, most, progress, clock, driver)
         return SweepResult(

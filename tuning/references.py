@@ -67,6 +67,20 @@ def source(reference: str) -> Path | None:
     return next((path for path in (top, top.with_name(f"{top.name}.py")) if path.exists()), None)
 
 
+def source_hash(reference: str) -> str | None:
+    """Return a hash of the code that `source` finds; None for what is installed, or cannot be read."""
+    found = source(reference)
+    if found is None:
+        return None
+    hashed = hashlib.sha256()
+    try:
+        for file in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            hashed.update(file.read_bytes())
+    except OSError:
+        return None
+    return hashed.hexdigest()
+
+
 def load_callable(reference: str) -> Callable[..., Any]:
     """Import what `package.module:callable` or `/folder/file.py:callable` names.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuning import notation, paths, plan, remains, sizing, storage
+from tuning import notation, paths, plan, references, remains, sizing, storage
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError
 from tuning.plan import Plan
@@ -125,6 +125,20 @@ def _check_model(study: Study, planned: Plan) -> None:
             "names or shapes of its parameters have changed: its trials could not be compared. Put it back "
             "as it was, or give the changed one another --name."
         )
+
+
+def source_doubt(study: Study, planned: Plan) -> str | None:
+    """Return a warning where the user's own model is written otherwise than when trials were trained."""
+    found, known = references.source_hash(planned.spec.model), study.facts.source()
+    if found is None:
+        return None
+    study.facts.set_source(found)
+    if known in (None, found) or not study.values():
+        return None
+    return (
+        f"the code of {planned.spec.model} has changed since trials of {planned.paths.name!r} were trained: "
+        "whether they can be compared with new ones is yours to judge"
+    )
 
 
 def begin_drive(study: Study, nodes: "Sequence[Node]", most_workers: int) -> None:

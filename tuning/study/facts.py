@@ -98,6 +98,15 @@ class Facts:
         found = self._study.user_attrs.get("model")
         return None if found is None else str(found)
 
+    def set_source(self, found: str) -> None:
+        """Keep how the code of the sweep's model is written: its hash."""
+        if self.source() != found:
+            self._study.set_user_attr("source", found)
+
+    def source(self) -> str | None:
+        found = self._study.user_attrs.get("source")
+        return None if found is None else str(found)
+
     def add_note(self, note: str) -> None:
         """Keep what the user should know of the sweep, once."""
         if note not in self.notes():
