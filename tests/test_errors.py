@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from tuning.errors import first_line, last_line, raised_in
+from tuning.errors import first_line, last_line, one_line, raised_in, without_passwords
 
 
 def own(file: Path, text: str) -> ModuleType:
@@ -55,3 +55,21 @@ def _inside(layer: torch.nn.Module) -> object:
 )
 def test_lines_that_say_something_are_found(text: object, first: str, last: str) -> None:
     assert (first_line(text, "nothing"), last_line(text, "nothing")) == (first, last)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at postgresql://me:secret@host:5432/db:", "at postgresql://me:***@host:5432/db:"),
+        ("postgresql://me:se/cr:et@host/db", "postgresql://me:***@host/db"),
+        ("https://token@host/x", "https://***@host/x"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        (
+            "postgresql://me@/db and http://127.0.0.1:5000/a",
+            "postgresql://me@/db and http://127.0.0.1:5000/a",
+        ),
+    ],
+)
+def test_no_message_has_a_password(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
+    assert one_line(text) == shown

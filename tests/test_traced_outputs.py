@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tuning.export import onnx_file
 from tuning.export.program import trace
 
 
@@ -49,3 +50,5 @@ def test_what_a_model_returns_beside_its_output_is_left_out(model: type[nn.Modul
     assert [str(slot) for slot in program.outputs] == ["output: float32 (batch, 4)"]
     rows = torch.randn(6, 5, 2)
     torch.testing.assert_close(program.exported.module()(rows), one(rows)[0])
+    _, apart = onnx_file.encoded(program, {})
+    assert apart < 1e-4

@@ -12,6 +12,14 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 """What stands in the names of those of libraries."""
 
 
+_SECRETS = (
+    (r"(://[^/\s:@]*):[^\s@]*@", r"\1:***@"),
+    (r"(https?://)[^/\s:@]+@", r"\1***@"),
+    (r"([?&]password=)[^&\s\"']*", r"\1***"),
+)
+"""Where addresses have passwords and tokens, and what is shown instead."""
+
+
 class RequestError(ValueError):
     """The request is wrong; nothing was started or written (exit code 2)."""
 
@@ -69,5 +77,7 @@ def one_line(message: object) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return text whose addresses show no password: it is read by others, and handed around."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)
+    """Return text whose addresses show no password or token: it is read by others, and handed around."""
+    for pattern, shown in _SECRETS:
+        text = re.sub(pattern, shown, text)
+    return text

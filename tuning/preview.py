@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tuning import notation, plan, sizing
+from tuning.errors import without_passwords
 from tuning.schedule import layout
 from tuning.screen import duration
 from tuning.space import Choice, Int
@@ -37,7 +38,7 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
         "doubt": planned.doubt,
         "from": planned.earlier.note if planned.earlier else None,
     }
-    lines = [notation.dump(planned.spec).rstrip(), "", f"folder      {facts['folder']}"]
+    lines = [without_passwords(notation.dump(planned.spec)).rstrip(), "", f"folder      {facts['folder']}"]
     lines += [f"model       {planned.fitted.num_parameters:,} parameters{_largest(planned.spec)}"]
     lines += [f"data        {facts['training_rows']:,} training rows"]
     size = found.resources

@@ -1,6 +1,6 @@
 """What speaks for trials that a study does not know, and that a storage is not the one of those it knows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tuning import notation, paths, storage
 from tuning.errors import SweepError
@@ -32,17 +32,22 @@ def refuse(where: SweepPaths) -> None:
         )
 
 
-def refuse_absent(folder: str, trials: Iterable[TrialRecord]) -> None:
+def is_there(folder: str, trials: Iterable[TrialRecord]) -> bool:
+    """Whether a storage can be the one that these trials were trained into."""
+    return storage.exists(folder) or not any(trial.values for trial in trials)
+
+
+def refuse_absent(folder: str, trials: Sequence[TrialRecord]) -> None:
     """Refuse a storage that is not there, as on a disk that is not mounted: to go on would train trials anew
     beside what they came to.
 
     Raises:
         SweepError: when it is not there, though trials were trained.
     """
-    trained = sum(bool(trial.values) for trial in trials)
-    if trained and not storage.exists(folder):
+    if not is_there(folder, trials):
+        trained = sum(bool(trial.values) for trial in trials)
         raise SweepError(
             f"The storage {folder} must hold what {trained} trials of the sweep came to, but it is not "
             "there: is its disk mounted on this machine? Where it is lost for good, make an empty folder of "
-            "that name and go on with `tuning doctor --fix`."
+            "that name (in a bucket: put any file there) and go on with `tuning doctor --fix`."
         )

@@ -67,7 +67,10 @@ def serve(home: Path, first_port: int) -> None:
 
 def _tell(address: str, uri: str) -> None:
     print(f"{address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    if newest := view.newest(uri):
+    newest = None
+    with contextlib.suppress(Exception):  # of MLflow: the page is there without it
+        newest = view.newest(uri)
+    if newest is not None:
         name, link = newest
         print(f"the trials of {name}, the best first: {address}{link}", file=sys.stderr, flush=True)
 

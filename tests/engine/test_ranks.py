@@ -14,7 +14,7 @@ import tuning
 from tests.engine.trials import CPU, settings
 from tuning.data import Splits
 from tuning.engine import ranks, solo
-from tuning.engine.failures import RankDied
+from tuning.engine.failures import DeviceLost, RankDied, is_device_lost, may_pass
 from tuning.engine.layers import HashDropout
 from tuning.engine.ranks import Shard
 from tuning.records import TrialSpec
@@ -175,7 +175,7 @@ def test_what_a_rank_raises_is_told_with_its_traceback(tmp_path: Path) -> None:
     assert not children()
 
 
-def test_a_rank_whose_gpu_is_lost_fails_no_trial(tmp_path: Path) -> None:
+def test_a_rank_whose_gpu_is_lost_is_told_as_that(tmp_path: Path) -> None:
     (tmp_path / "lost.py").write_text(
         "import torch\n"
         "class Lost(torch.nn.Linear):\n"
@@ -184,8 +184,9 @@ def test_a_rank_whose_gpu_is_lost_fails_no_trial(tmp_path: Path) -> None:
     )
     spec, splits = settings("net", data="noisy_square", resources=TWO, epochs=1)
     spec = replace(spec, model=f"{tmp_path}/lost.py:Lost")
-    with pytest.raises(RankDied, match=r"illegal memory access.* \(rank \d of 2\)"):
+    with pytest.raises(DeviceLost, match=r"illegal memory access.* \(rank \d of 2\)") as lost:
         next(ranks.train(TrialSpec(number=0, hyperparameters={}), spec, splits, until=1, device=CPU))
+    assert is_device_lost(lost.value) and may_pass(lost.value)
 
 
 def test_a_sweep_of_two_gpus_per_trial_trains_each_on_both(home: Path, ray_cluster: Any) -> None:

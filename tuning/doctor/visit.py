@@ -22,7 +22,8 @@ class Findings:
     """What was found, and what of it was mended."""
 
     sweep: str
-    trials: int
+    trials: int | None
+    """How many it has; None where that cannot be told."""
     differences: list[Difference]
     """Those that are there when the visit ends."""
     fixed: list[Difference]
@@ -50,7 +51,8 @@ def visit(name: str, home: str | None, *, fix: bool) -> Findings:
             return Findings(name, count, before, [])
         trouble = _mend(where)
         count, after = _look(where)
-        return Findings(name, count, [*trouble, *after], [found for found in before if found not in after])
+        fixed = [] if count is None else [found for found in before if found not in after]
+        return Findings(name, count, [*trouble, *after], fixed)
 
 
 def outcome(found: Findings) -> tuple[dict[str, Any], str, int]:
@@ -84,22 +86,27 @@ def _open(where: SweepPaths) -> Sweep:
     return replace(found, driver=None, trials=[trial.without_driver() for trial in found.trials])
 
 
-def _look(where: SweepPaths) -> tuple[int, list[Difference]]:
-    """Return how many trials the sweep has, and all that does not agree."""
+def _look(where: SweepPaths) -> tuple[int | None, list[Difference]]:
+    """Return how many trials the sweep has, and all that does not agree; None where that cannot be told."""
+    found: list[Difference] = []
     try:
-        return _compared(where, journal.look(where))
+        found += journal.look(where)
+        return _compared(where, found)
     except OSError as error:  # of a disk, of a storage that is away
-        return 0, [Difference(None, f"not all of the sweep can be read: {one_line(error)}", False)]
+        return None, [*found, Difference(None, f"not all of it can be read: {one_line(error)}", False)]
 
 
-def _compared(where: SweepPaths, found: list[Difference]) -> tuple[int, list[Difference]]:
+def _compared(where: SweepPaths, found: list[Difference]) -> tuple[int | None, list[Difference]]:
     try:
         sweep = _open(where)
-        remains.refuse_absent(sweep.folder, sweep.trials)
         if not where.journal.exists() and remains.words(where):
             raise SweepError(f"The study {where.journal} is gone.")
     except SweepError as error:  # without the study there is nothing to compare with
-        return 0, [*found, Difference(None, f"{error}{remains.words(where)}", False)]
+        return None, [*found, Difference(None, f"{error}{remains.words(where)}", False)]
+    try:
+        remains.refuse_absent(sweep.folder, sweep.trials)
+    except SweepError as error:  # nor without the storage
+        return None, [*found, Difference(None, str(error), False)]
     found += leftovers.look(sweep)
     try:
         held = runs.read(sweep)
@@ -124,10 +131,8 @@ def _mend(where: SweepPaths) -> list[Difference]:
             trouble.append(Difference(None, f"not all could be mended: {why}", False))
 
     attempt(lambda: journal.mend(notation.load(where.spec), where))
-    if not trouble:
-        sweep = _open(where)
-        attempt(lambda: remains.refuse_absent(sweep.folder, sweep.trials))
-    if not trouble:
+    sweep = None if trouble else _open(where)
+    if sweep is not None and remains.is_there(sweep.folder, sweep.trials):
         attempt(lambda: attempts.begin(sweep.folder))  # workers that a dead driver has left write no more
         attempt(lambda: leftovers.mend(sweep))
         attempt(lambda: checkpoints.mend(sweep, _held(sweep)))

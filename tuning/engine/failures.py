@@ -10,9 +10,13 @@ NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC
 
 
 class RankDied(RuntimeError):
-    """One of the processes that train a trial was killed, perhaps for the memory it took, or has lost its
-    GPU: the trial may train in others.
+    """One of the processes that train a trial was killed, perhaps for the memory it took: the trial may
+    train in others.
     """
+
+
+class DeviceLost(RuntimeError):
+    """One of the processes that train a trial cannot use its GPU any more."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -32,7 +36,8 @@ def may_pass(error: BaseException) -> bool:
 
 def is_device_lost(error: BaseException) -> bool:
     """Whether a GPU takes no more work from this process, as after an assertion in one of its kernels."""
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    lost = isinstance(error, torch.AcceleratorError | DeviceLost)
+    return lost and not is_out_of_memory(error)
 
 
 def one_by_one(error: Exception) -> str:

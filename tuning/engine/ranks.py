@@ -30,7 +30,7 @@ from torch.utils.data import TensorDataset
 from tuning import references
 from tuning.data import PARTS, Splits
 from tuning.engine import solo
-from tuning.engine.failures import RankDied, is_device_lost
+from tuning.engine.failures import DeviceLost, RankDied, is_device_lost
 from tuning.engine.shard import Shard
 from tuning.engine.solo import Training
 from tuning.errors import last_line, traced
@@ -97,7 +97,8 @@ def train(
         device: tells of what kind the ranks' devices are; rank r takes GPU r of this process.
 
     Raises:
-        RankDied: when the process of a rank has died, or its GPU takes no more work.
+        RankDied: when the process of a rank has died.
+        DeviceLost: when its GPU takes no more work, with what it raised.
         RuntimeError: when a rank fails, with what it raised.
     """
     context = multiprocessing.get_context("spawn")
@@ -162,7 +163,7 @@ def _heard(pipes: list[Any]) -> Iterator[tuple[EpochReport, Training]]:
             if told is None:
                 left.remove(pipe)
             elif isinstance(told, Failure):
-                kind = RankDied if told.is_device_lost else RuntimeError
+                kind = DeviceLost if told.is_device_lost else RuntimeError
                 raise kind(f"{last_line(told.text)} ({who})\n{told.text}")
             else:
                 yield told

@@ -113,7 +113,7 @@ def _encoded(loaded: LoadedModel, format: Format, to: Path) -> tuple[bytes, list
         content, apart = program.encoded({CARD: json.dumps(said)}), program.difference
         opened = f"torch.export.load({str(to)!r}).module()"
     else:
-        content, apart = onnx_file.encoded(loaded.model, program, said)
+        content, apart = onnx_file.encoded(program, said)
         opened = f"onnxruntime.InferenceSession({str(to)!r})"
     return content, [f"wrote {to}; open it with {opened}", *_usage(loaded, program, apart)]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from tuning.errors import SweepError
@@ -13,7 +13,7 @@ MAX_BYTES = 2**31 - 2**24
 """Of weights: one file of ONNX holds less than 2 GiB, as protobuf has it."""
 
 
-def encoded(model: nn.Module, program: Program, notes: dict[str, str]) -> tuple[bytes, float]:
+def encoded(program: Program, notes: dict[str, str]) -> tuple[bytes, float]:
     """Return the file, and by how much its outputs differ from the model's at most.
 
     Args:
@@ -32,7 +32,7 @@ def encoded(model: nn.Module, program: Program, notes: dict[str, str]) -> tuple[
     try:
         with quiet():
             content = _written(program, notes)
-            return content, compare(model, program, _session(content))
+            return content, compare(program, _session(content))
     except Exception as error:  # of torch, onnx and onnxruntime, each with types of its own
         raise SweepError(
             f"The model cannot be written as ONNX: {said(error)} --format pt2 keeps all of it for torch."

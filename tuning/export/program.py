@@ -12,7 +12,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,8 @@ class Slot:
 class Program:
     """A model's forward pass with its weights."""
 
+    model: nn.Module
+    """What was traced: the trained one, or that without what it returns beside its output."""
     exported: torch.export.ExportedProgram
     inputs: list[Slot]
     """The rows, then the tensors of a hidden state if there is one."""
@@ -95,8 +97,8 @@ def trace(model: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> Program
             )
             _forget_files(exported)
             outputs = _outputs(model, rows)
-            program = Program(exported, inputs, outputs, layout, 0.0)
-            difference = compare(model, program, exported.module())
+            program = Program(model, exported, inputs, outputs, layout, 0.0)
+            difference = compare(program, exported.module())
     except Exception as error:  # the model is the user's, and torch.export has a dozen types of its own
         raise SweepError(
             f"The model cannot be exported: {said(error)} An exported model is one fixed program: its "
@@ -104,11 +106,11 @@ def trace(model: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> Program
             "how many rows there are, draw random numbers in eval mode, or start from a hidden state other "
             "than zeros; --format state_dict keeps the weights of any model."
         ) from error
-    return Program(exported, inputs, outputs, layout, difference)
+    return replace(program, difference=difference)
 
 
-def compare(model: nn.Module, program: Program, run: Any) -> float:
-    """Return by how much the outputs of `run` differ from the model's, at most.
+def compare(program: Program, run: Any) -> float:
+    """Return by how much the outputs of `run` differ from the traced model's, at most.
 
     Args:
         run: takes what the program takes, and returns its outputs.
@@ -120,7 +122,9 @@ def compare(model: nn.Module, program: Program, run: Any) -> float:
     for rows in BATCHES:
         arguments = program.arguments(rows)
         with torch.no_grad():
-            wanted = pytree.tree_leaves(model(arguments[0]))  # from a state of its own, which shall be zero
+            wanted = pytree.tree_leaves(
+                program.model(arguments[0])
+            )  # from a state of its own, which shall be zero
             found = pytree.tree_leaves(run(*arguments))
         for slot, one, other in zip(program.outputs, wanted, found, strict=True):
             apart = float((one - other).abs().nan_to_num().max()) if one.numel() else 0.0

@@ -92,7 +92,7 @@ def check(config: Mapping[str, Any]) -> list[str]:
         *_storage(config),
         *_profiles(config),
     ]
-    return found or [*_prepared(config)]
+    return list(dict.fromkeys(found)) or [*_prepared(config)]
 
 
 def _schema(config: Mapping[str, Any]) -> Iterator[str]:

@@ -152,8 +152,8 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
     with tempfile.TemporaryDirectory() as scratch:
         try:
             file, spec = _download(uri, name, trial, scratch)
-        except RequestError:
-            raise
+        except RequestError as error:
+            raise RequestError(without_passwords(str(error))) from None
         except Exception as error:  # of MLflow, of a network, of whatever keeps the artifacts
             raise RequestError(
                 f"The tracking server {without_passwords(uri)!r} must answer, but: {reason(error)}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import paths
-from tuning.errors import SweepError, first_line, one_line
+from tuning.errors import SweepError, first_line, one_line, without_passwords
 from tuning.spec import SweepSpec
 from tuning.tracking.client import bound_waiting, connect, find_runs
 
@@ -52,7 +52,8 @@ def read(spec: SweepSpec, experiment: str, uri: str) -> Inventory | None:
         return _read(connect(uri), spec, experiment)
     except Exception as error:  # a server that is away, a file that is no database, ...
         reason = one_line(first_line(error))[:300]
-        raise SweepError(f"MLflow at {uri} cannot be read: {type(error).__name__}: {reason}") from error
+        where = without_passwords(uri)
+        raise SweepError(f"MLflow at {where} cannot be read: {type(error).__name__}: {reason}") from error
 
 
 def _read(client: Any, spec: SweepSpec, experiment: str) -> Inventory:

@@ -73,7 +73,10 @@ def read(
         client.update_run(found.parent_id, status="RUNNING")
     else:
         found.parent_id = _make_parent(client, found.experiment_id, spec, uri, home, began_ms)
-    view.share(client, found.experiment_id, spec)
+    try:
+        view.share(client, found.experiment_id, spec)
+    except Exception as error:  # nothing depends on it
+        logger.warning("the view of the sweep's trials is not in MLflow: %s", error)
     kept = [item.path for item in client.list_artifacts(found.parent_id)]
     if "spec.yaml" not in kept:  # also where a death came between the two
         text = paths.SweepPaths(home, str(spec.name)).spec.read_text(encoding="utf-8")

@@ -30,7 +30,8 @@ class Job:
     ends: dict[int, State] = field(default_factory=dict)
     """How trials have ended under this driver, as far as it is in the spool or was."""
     is_first: bool = True
-    """Whether no other process has written of this sweep, which may have been asking when it died."""
+    """Whether nothing can be under way that another process has asked for: none has died under this driver,
+    and there are no trials of an earlier one."""
     began_ms: int | None = None
     """When the sweep began, if it begins now."""
 

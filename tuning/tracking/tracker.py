@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuning.confirmed import Confirmation
+from tuning.errors import without_passwords
 from tuning.records import Cohort, EpochReport, Place, State, TrialRecord, TrialSpec
 from tuning.spec import SweepSpec
 from tuning.tracking import messages, process
@@ -122,7 +123,8 @@ class Tracker:
             return replace(self._answer, failure=None)
         return replace(
             self._answer,
-            failure=f"MLflow at {self._job.uri} could not be written: {self._failure}. Study and checkpoints "
+            failure=f"MLflow at {without_passwords(self._job.uri)} could not be written: "
+            f"{without_passwords(self._failure)}. Study and checkpoints "
             f"are kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
             f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended.",
         )

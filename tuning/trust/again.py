@@ -39,7 +39,8 @@ def fresh(spec: SweepSpec) -> SweepSpec:
     is one for all that train again, since a cohort shares its batches: how much another order would change,
     the intervals do not tell. The split stays, for data is loaded with the sweep's own seed.
     """
-    alone = Resources(cpus=spec.resources.cpus, gpus=min(1, spec.resources.gpus or 0))
+    gpus = spec.resources.gpus
+    alone = Resources(cpus=spec.resources.cpus, gpus=None if gpus is None else min(1, gpus))
     return replace(spec, seed=derive(spec.seed, "confirm"), resources=alone)
 
 

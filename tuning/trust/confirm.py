@@ -35,7 +35,8 @@ def confirm(
     Args:
         top: so many of the best completed trials, or as many as there are.
         seeds: of each; an earlier confirmation that had more keeps them.
-        address: of the Ray cluster on a node of which to train; None: that of the sweep; `local`: here.
+        address: of the Ray cluster on a node of which to train; None: that of the sweep, or
+            RAY_ADDRESS; `local`: here.
 
     Raises:
         RequestError: when there is no such sweep, somebody drives it, or a number makes no sense.

@@ -1,6 +1,6 @@
 """What trials come to with fresh seeds: what is known, and what is trained now, here or on a cluster."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tuning.confirmed import Run
 from tuning.data import Splits
@@ -30,31 +30,34 @@ def runs(
     if known := len(trials) * seeds - len(lacking):
         what += f", {known} of {len(trials) * seeds} trainings known from before"
     with Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress:
-        if not lacking:
-            progress.say(what)
-            return _by_trial(wanted, found)
         try:
-            for event in _events(lacking, sweep, spec, splits, address, progress):
-                match event:
-                    case again.Pace(size=size, seconds=seconds):
-                        about = "" if seconds is None else f", about {duration(seconds)}"
-                        progress.say(f"{what}: {min(size, len(lacking))} at once{about}")
-                    case str():
-                        progress.say(event)
-                    case int():
-                        progress.advance(event)
-                    case dict():
-                        found |= event
-                        study.facts.set_fresh_runs(found)
+            if lacking:
+                events = _events(lacking, sweep, spec, splits, address, progress)
+                for one in _results(events, f"{what}: ", progress):
+                    found |= one
+                    study.facts.set_fresh_runs(found)
+            else:
+                progress.say(what)
         except KeyboardInterrupt:
             done = sum(one.number in found for one in lacking)
             progress.say(f"{done} of these {len(lacking)} trainings are kept; the same command goes on")
             raise
-    return _by_trial(wanted, found)
+    return {number: [found[one.number] for one in members] for number, members in wanted.items()}
 
 
-def _by_trial(wanted: Mapping[int, Sequence[TrialSpec]], runs: Mapping[int, Run]) -> dict[int, list[Run]]:
-    return {number: [runs[one.number] for one in members] for number, members in wanted.items()}
+def _results(events: Iterable[again.Event], what: str, progress: Progress) -> Iterator[dict[int, Run]]:
+    """Yield what came of those that trained together; tell the user of all else."""
+    for event in events:
+        match event:
+            case again.Pace(size=size, seconds=seconds):
+                about = "" if seconds is None else f", about {duration(seconds)}"
+                progress.say(f"{what}{size} at once{about}")
+            case str():
+                progress.say(event)
+            case int():
+                progress.advance(event)
+            case dict():
+                yield event
 
 
 def _events(
@@ -65,7 +68,11 @@ def _events(
     address: str | None,
     progress: Progress,
 ) -> Iterator[again.Event]:
-    """Train here, or on a node of a cluster, as which the machine of the study need have no GPU."""
+    """Train here, or on a worker of a cluster: the machine that has the study need have no GPU.
+
+    Raises:
+        RequestError: when there is no such cluster, or no node of it can hold a worker.
+    """
     if address is None:
         yield from again.work(lacking, sweep.sizing, spec, splits, again.device_of(sweep.spec))
         return
@@ -73,7 +80,11 @@ def _events(
 
     with connection.connect(address, own_files=shipping.folder_of([spec])) as cluster:
         cluster.nodes()
-        progress.say(f"on a worker of the cluster at {address}: {errand.in_words(spec.resources)}")
+        spec = errand.sized(spec, sweep.sizing)
+        cpus, gpus = spec.resources.cpus, spec.resources.gpus or 0
+        progress.say(
+            f"on the cluster at {address}, as soon as a worker is free: cpus={cpus:g}, gpus={gpus:g}"
+        )
         yield from errand.events(again.work, spec, sweep.spec.seed, splits, lacking, sweep.sizing)
 
 
