@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from tuning.errors import first_line, last_line, one_line, raised_in, without_passwords
+from tuning.errors import first_line, last_line, one_line, raised_in, traced, without_passwords
 
 
 def own(file: Path, text: str) -> ModuleType:
@@ -55,6 +55,23 @@ def _inside(layer: torch.nn.Module) -> object:
 )
 def test_lines_that_say_something_are_found(text: object, first: str, last: str) -> None:
     assert (first_line(text, "nothing"), last_line(text, "nothing")) == (first, last)
+
+
+class Unreadable(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        raise OSError("row 0 is damaged")
+
+
+def test_what_a_process_of_a_loader_raised_is_told_not_that_it_was_caught() -> None:
+    try:
+        list(torch.utils.data.DataLoader(Unreadable(), num_workers=1))
+    except OSError as error:
+        assert last_line(traced(error)).startswith("OSError: row 0 is damaged")
+    else:
+        pytest.fail("nothing was raised")
 
 
 @pytest.mark.parametrize(

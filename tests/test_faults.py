@@ -28,7 +28,9 @@ from tuning.tracking import process
 
 DATA = """
 import os
+import pathlib
 import random
+import sys
 
 import torch
 from torch.utils.data import TensorDataset
@@ -61,6 +63,17 @@ class OneByOne(torch.utils.data.Dataset):
     def __init__(self, rows): self.rows = rows
     def __len__(self): return self.rows
     def __getitem__(self, i): return torch.zeros(4), random.Random(f"{os.getpid()} {i}").randrange(2)
+
+class OnceDamaged(OneByOne):
+    # its row 150 cannot be read the first time that a worker tries, where a file says so
+    def __getitem__(self, i):
+        marker = pathlib.Path(__file__).with_name("damaged")
+        if i == 150 and "default_worker" in sys.argv[0] and marker.exists():
+            marker.unlink()
+            raise OSError('row 150 is damaged')
+        return torch.full((4,), float(i)), i % 2
+
+def once_damaged(): return OnceDamaged(200), OnceDamaged(50), OnceDamaged(50)
 
 def of_the_process(): return OneByOne(200), OneByOne(50), OneByOne(50)
 """
@@ -225,6 +238,16 @@ def test_data_that_differs_from_process_to_process_ends_the_sweep_and_blames_no_
     assert result.halted is not None and "drawn without a fixed seed?" in result.halted
     assert {trial.state for trial in result.trials} == {State.INTERRUPTED}, "no trial is to blame"
     assert all(not trial.values for trial in result.trials)
+
+
+def test_a_row_that_cannot_be_read_in_a_worker_fails_that_trial_alone(
+    own: Path, home: Path, ray_cluster: Any
+) -> None:
+    (own / "damaged").touch()
+    result = tuning.sweep(spec(own, "once_damaged", cohort=1))
+    assert result.states == {"failed": 1, "completed": 1} and not (own / "damaged").exists()
+    (failed,) = [trial.number for trial in result.trials if trial.state is State.FAILED]
+    assert "row 150 is damaged" in sweeps.read("line", home).children[failed].data.tags["tuning.cause"]
 
 
 def test_a_sweep_does_not_go_on_with_other_data(own: Path, home: Path, ray_cluster: Any) -> None:

@@ -101,6 +101,9 @@ OPTIONS = {
     "--gpus-per-trial": st.just("0"),
     "--max-concurrent": numbers,
     "--max-failures": numbers,
+    "--trial-timeout": numbers,
+    "--precision": st.sampled_from(["fp32", "bf16"]),
+    "--from": st.just("none-such"),
     "--tracking-uri": st.just("http://nowhere"),
     "--storage": st.just("there"),
     "--home": st.just("elsewhere"),
@@ -135,9 +138,13 @@ def test_a_command_line_plans_or_is_refused(
     check(folder, *SWEEP, model, *(word for option in (*usual, *odd) for word in option))
 
 
-@settings(repeatable, max_examples=50)
+COMMANDS = ["status", "best", "resume", "export", "models", "ui", "doctor", "confirm", "replay", "inspect"]
+COMMANDS += ["report", "stop", "cancel", "cluster"]
+
+
+@settings(repeatable, max_examples=80)
 @given(
-    st.sampled_from(["status", "best", "resume", "export", "models", "ui"]) | texts,
+    st.sampled_from(COMMANDS) | texts,
     st.lists(texts, max_size=3),
 )
 def test_any_words_are_refused(folder: Path, command: str, words: list[str]) -> None:

@@ -20,6 +20,10 @@ _SECRETS = (
 """Where addresses have passwords and tokens, and what is shown instead."""
 
 
+_ORIGINAL = "Original Traceback (most recent call last)"
+"""What follows the first line of an error that a process of a DataLoader has raised: its own traceback."""
+
+
 class RequestError(ValueError):
     """The request is wrong; nothing was started or written (exit code 2)."""
 
@@ -43,7 +47,9 @@ class CheckpointError(RuntimeError):
 def traced(error: BaseException) -> str:
     """Return an error's traceback; its last line says what it is, and where in the user's code it came."""
     text = "".join(traceback.format_exception(error)).rstrip()
-    headline = first_line("".join(traceback.format_exception_only(error)), type(error).__name__)
+    said = "".join(traceback.format_exception_only(error))
+    tells = last_line if _ORIGINAL in said else first_line
+    headline = tells(said, type(error).__name__)
     at = raised_in(error)
     if at is not None:
         headline += f" (at {Path(at.filename).name}:{at.lineno})"

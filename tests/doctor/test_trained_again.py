@@ -69,7 +69,8 @@ def test_a_loss_that_rounding_has_moved_is_no_damage(value: float, tmp_path: Any
         (written(ACCURACY, "val_accuracy", 2, value=0.904), "0.904 at epoch 2, but its history has 0.902"),
         (written(ACCURACY, "val_accuracy", 3), "is of epoch 3, but its best one is 2"),
         (written(ACCURACY[:2], "val_accuracy", 2), "after epoch 2, but it was trained up to epoch 3"),
-        (written(ACCURACY, "val_accuracy", 2, history=[None, 1]), "but its history has None"),
+        (written(ACCURACY, "val_accuracy", 2, history=[None, 1]), "a history that is no list of metrics"),
+        (written(ACCURACY, "val_accuracy", 2, history=[{}, {}, {}]), "but its history has None"),
     ],
 )
 def test_a_value_that_no_second_training_explains_is_found(

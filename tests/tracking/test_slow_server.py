@@ -129,6 +129,23 @@ def test_a_database_that_another_process_holds_is_waited_for(job: Job) -> None:
     assert runs(job)["trial-00000"].info.status == "FINISHED"
 
 
+def test_a_database_that_another_process_holds_for_good_is_given_up_and_costs_no_record(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GIVE_UP_S", 0.1)
+    Writer(job).run(news(CLOSE))
+    held = sqlite3.connect(job.uri.removeprefix("sqlite:///"))
+    held.execute("BEGIN EXCLUSIVE")
+    spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
+    with pytest.raises(Exception, match="database is locked"):
+        Writer(job).run(news(CLOSE))
+    assert Spool(job.spool).names(), "what is not written waits"
+    held.rollback()
+    held.close()
+    Writer(job).run(news(CLOSE))
+    assert runs(job)["trial-00000"].info.status == "FINISHED"
+
+
 def test_epochs_that_are_trained_again_are_in_a_servers_run_once(job: Job, mlflow_server: str) -> None:
     job = replace(job, uri=mlflow_server, experiment="again", spec=replace(SPEC, id=str(uuid.uuid4())))
     spooled(job, {0: began(0)})
