@@ -87,3 +87,13 @@ def test_the_report_opens_among_the_sweeps_artifacts(
     expect(report.locator("#history .js-plotly-plot .main-svg").first).to_be_visible()
     expect(report.locator("#trials tbody tr")).to_have_count(9)
     page.screenshot(path=pictures / "report.png")
+    numbers, values = (report.locator(f"#trials tbody td:nth-child({column})") for column in (1, 3))
+    best = sorted(run.data.metrics["val_loss"] for name, run in runs.items() if name.startswith("trial-"))[0]
+    column = report.locator("#trials thead").get_by_role("button", name="val_loss")
+    for reverse in (False, True):
+        column.click()
+        found = [float(text) for text in values.all_inner_texts()]
+        assert found == sorted(found, reverse=reverse) and len(found) == 9
+        assert found[-1 if reverse else 0] <= best * (1 + 1e-5)
+    report.locator("#trials thead").get_by_role("button", name="trial").click()
+    assert numbers.all_inner_texts() == [str(number) for number in range(9)]
