@@ -69,5 +69,5 @@ def test_what_changes_no_parameter_is_the_users_to_judge(home: Path, tmp_path: P
     changed = planned(file, activation="Tanh")
     study = open_study(changed)
     said = source_doubt(study, changed)
-    assert said is not None and "own.py:Net has changed since trials of 'mine' were trained" in said
+    assert said is not None and "own.py:Net has changed since trials were trained" in said
     assert source_doubt(study, changed) is None, "it is said once"

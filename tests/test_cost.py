@@ -47,7 +47,8 @@ def test_cohorts_have_saved_what_training_alone_was_measured_to_take() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Cost("gpu", 0.034, 0.12, 0.0), "0.034 GPU-hours; early stopping saved 0.12"),
+        (Cost("gpu", 0.34, 0.12, 0.0), "0.34 GPU-hours; early stopping saved 0.12"),
+        (Cost("gpu", 0.01, 0.12, 0.001), "36 GPU-seconds; early stopping saved 432; cohorts saved 3.6"),
         (Cost("cpu", 1234.5, 0.0, 99.0), "1,234 CPU-hours; cohorts saved 99"),
         (Cost("cpu", 2.0, 0.0, 0.0), "2 CPU-hours"),
     ],
@@ -69,4 +70,4 @@ def test_status_json_and_mlflow_tell_the_same(
     metrics = sweeps.read("net", home).parent.data.metrics
     assert {key: metrics[key] for key in told} == pytest.approx(told)
     assert main(["status", "net"]) == 0
-    assert "GPU-hours; early stopping saved" in capsys.readouterr().out
+    assert "GPU-seconds; early stopping saved" in capsys.readouterr().out

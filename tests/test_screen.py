@@ -73,7 +73,7 @@ def test_on_a_terminal_the_counts_and_the_best_so_far_are_live(monkeypatch: pyte
         progress._live.refresh()
     shown = screen.getvalue()
     assert "2/4 trials ended (1 completed, 1 failed)" in shown
-    assert "best so far: val_loss=0.4 (trial 1, epoch 1) lr=0.01235 optimizer=sgd" in shown
+    assert "best so far: val_loss=0.4 (trial 1, epoch 1, failed) lr=0.01235 optimizer=sgd" in shown
     assert "trials/min" in shown and "left" in shown
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in shown.splitlines()]
     assert all(len(line) <= 140 for line in lines)

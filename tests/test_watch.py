@@ -134,7 +134,7 @@ def test_on_a_terminal_there_are_the_best_trials_and_what_each_worker_does(
     monkeypatch.setattr("sys.stdout", terminal)
     watch(steps=steps(driver))
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
-    assert re.search(rf"far, GPU 1 +{driver.cohort} +1 of 9 +2: 0, 1\n", text)
+    assert re.search(rf"far, GPU 1 +{driver.cohort} +1 of 9 +2: 0, 1 *\n", text)
     assert re.search(r"\n1 +running +0\.5 +1 +optimizer=sgd lr=", text)
     assert "1/4 trials ended (1 completed), 1 running" in text
     assert "devices that train now: 1" in text and "Ctrl-C ends the watching, not the sweep" in text

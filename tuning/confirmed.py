@@ -3,6 +3,7 @@
 The figure by which a search chose its winner is the largest of many that chance had a part in: it flatters.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
@@ -51,6 +52,8 @@ class Confirmed:
         is that of a best epoch, chosen there.
         """
         mean = self.mean if self.held_out is None else self.held_out.mean
+        if math.isclose(self.searched, mean, rel_tol=1e-9):  # but for rounding
+            return 0.0
         return self.searched - mean if mode == "max" else mean - self.searched
 
     @property

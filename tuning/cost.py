@@ -11,6 +11,9 @@ from tuning.records import State, TrialRecord
 from tuning.sizing import Sizing
 from tuning.spec import SweepSpec
 
+LEAST_HOURS = 0.1
+"""What took less is told in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -34,15 +37,16 @@ class Cost:
         }
 
     def describe(self) -> str:
+        factor, time = (1, "hours") if self.used >= LEAST_HOURS else (3600, "seconds")
         saved = [
-            f"{words} saved {amount(value)}"
+            f"{words} saved {amount(factor * value)}"
             for words, value in (
                 ("early stopping", self.saved_by_early_stopping),
                 ("cohorts", self.saved_by_cohorts),
             )
             if value
         ]
-        return "; ".join([f"{amount(self.used)} {self.unit.upper()}-hours", *saved])
+        return "; ".join([f"{amount(factor * self.used)} {self.unit.upper()}-{time}", *saved])
 
 
 def cost(

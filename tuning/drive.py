@@ -168,7 +168,8 @@ def _carry_on(
         tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
         dispatcher.resume(waiting)
         if dispatcher.is_done and dispatcher.halted is None:
-            progress.say(f"all {spec.trials} trials have ended; a larger total (--trials) asks for more")
+            more = "a larger total (--trials) asks for more, another --name begins anew"
+            progress.say(f"all {spec.trials} trials have ended; {more}")
         elif (nodes := _nodes(cluster, interrupt, progress)) is not None:
             clock.mark("Ray up")
             settle.begin_drive(study, nodes, most_workers)

@@ -81,6 +81,16 @@ def source_hash(reference: str) -> str | None:
     return hashed.hexdigest()
 
 
+def source_doubt(reference: str, known: str | None) -> str | None:
+    """Return a warning where a user's own code is not what it was when its hash was `known`."""
+    if known is None or source_hash(reference) in (None, known):
+        return None
+    return (
+        f"the code of {reference} has changed since trials were trained: whether they can be compared with "
+        "what is trained now is yours to judge"
+    )
+
+
 def load_callable(reference: str) -> Callable[..., Any]:
     """Import what `package.module:callable` or `/folder/file.py:callable` names.
 

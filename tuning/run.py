@@ -140,16 +140,22 @@ def fault(result: SweepResult) -> SweepError | None:
         )
     if not has_completed(result.trials):
         diverged = result.states.get("diverged") == len(result.trials)
-        hint = (
-            " All diverged: search lower learning rates (--search lr=LOW:HIGH:log), unless it is the data "
-            "that holds NaN or infinity."
-            if diverged
-            else ""
-        )
+        hint = _of_diverged(result) if diverged else ""
         if result.states.get("failed"):
             hint = " Why each failed stands in MLflow: cause.txt of its run (`tuning ui`)."
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")
     return None
+
+
+def _of_diverged(result: SweepResult) -> str:
+    """Return what may be done where all trials have diverged."""
+    rates = [trial.hyperparameters.get("lr") for trial in result.trials]
+    tried = [rate for rate in rates if isinstance(rate, int | float)]
+    known = f", with lr from {min(tried):.2g} to {max(tried):.2g}" if tried else ""
+    return (
+        f" All diverged{known}: scale inputs and targets that are large, see that no data is NaN or "
+        "infinite, or search lower learning rates (--search lr=LOW:HIGH:log) under another --name."
+    )
 
 
 class Clock:

@@ -27,6 +27,10 @@ ENDS_EARLY = {
     Ending.STOPPED: "stopped by `tuning stop`: trials that have begun train to their end, no other begins",
 }
 
+ENDED_EARLY = (State.PRUNED, State.DIVERGED, State.FAILED)
+
+IN_WORDS = {State.PRUNED: "stopped early"}
+
 ENOUGH = 8
 """The part of a sweep, an eighth, that must have ended before the rest is estimated."""
 
@@ -38,8 +42,8 @@ class Progress:
         self._spec = spec
         self._counts = Counter(trial.state for trial in trials if trial.state.has_ended)
         self._running: set[int] = set()
-        self._stopped = {trial.number for trial in trials if trial.state is State.PRUNED}
-        """Early: the sweep's best is one that completed."""
+        self._states = {trial.number: trial.state for trial in trials if trial.state.has_ended}
+        """Of those that have ended: the sweep's best is one that completed."""
         self._hyperparameters = {trial.number: describe(trial.hyperparameters) for trial in trials}
         self._best: tuple[float, int, int] | None = None
         """(value, trial, epoch)"""
@@ -123,8 +127,7 @@ class Progress:
     def end(self, number: int, state: State, cause: str | None) -> None:
         self._running.discard(number)
         self._counts[state] += 1
-        if state is State.PRUNED:
-            self._stopped.add(number)
+        self._states[number] = state
         self._ended_here += state.has_ended
         if state in (State.FAILED, State.DIVERGED):
             self._say_cause(number, state, last_line(cause, "no cause is known"))
@@ -184,8 +187,9 @@ class Progress:
             return "no result yet"
         value, trial, epoch = self._best
         found = f" {self._hyperparameters.get(trial, '')}" if spelt_out else ""
-        stopped = ", stopped early" if trial in self._stopped else ""
-        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}{stopped}){found}"
+        state = self._states.get(trial, State.RUNNING)
+        end = f", {IN_WORDS.get(state, state.value)}" if state in ENDED_EARLY else ""
+        return f"best so far: {self._spec.metric}={value:.5g} (trial {trial}, epoch {epoch}{end}){found}"
 
     def _print_now_and_then(self) -> None:
         """Print a line where there is no terminal; the best hyperparameters where those are new."""

@@ -129,16 +129,11 @@ def _check_model(study: Study, planned: Plan) -> None:
 
 def source_doubt(study: Study, planned: Plan) -> str | None:
     """Return a warning where the user's own model is written otherwise than when trials were trained."""
-    found, known = references.source_hash(planned.spec.model), study.facts.source()
-    if found is None:
-        return None
-    study.facts.set_source(found)
-    if known in (None, found) or not study.values():
-        return None
-    return (
-        f"the code of {planned.spec.model} has changed since trials of {planned.paths.name!r} were trained: "
-        "whether they can be compared with new ones is yours to judge"
-    )
+    found = references.source_hash(planned.spec.model)
+    doubt = references.source_doubt(planned.spec.model, study.facts.source()) if study.values() else None
+    if found is not None:
+        study.facts.set_source(found)
+    return doubt
 
 
 def begin_drive(study: Study, nodes: "Sequence[Node]", most_workers: int) -> None:

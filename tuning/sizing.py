@@ -141,8 +141,8 @@ def without_measuring(
     if len(asked) > 1:
         return None
     each = (
-        f"cohorts begin with {2 * ROUNDS * workers} trials, {2 * ROUNDS} for each of {workers} workers; "
-        f"here are {trials}"
+        f"so few learn more from each other one by one ({trials} trials; cohorts begin with "
+        f"{2 * ROUNDS * workers}, {2 * ROUNDS} for each of {workers} workers)"
     )
     return Sizing(size=1, why=each, device="", asked=asked)
 
@@ -173,15 +173,18 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
     enough = next(one for one in measured if one.trials_per_s >= ENOUGH * fastest)
     if enough.size == 1:
         is_limited = 2 * measured[-1].size > most_useful(trials, workers)
-        more = (
-            f" (up to {measured[-1].size} were tried; of more trials, larger cohorts)" if is_limited else ""
-        )
-        return 1, note or f"more at once are not faster here{more}"
+        more = "; a sweep of more trials tries larger ones" if is_limited else ""
+        return 1, note or f"{_sizes(measured)} at once are not faster here{more}"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
         limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS} cohorts"
         why += f"; {limit}"
     return enough.size, why
+
+
+def _sizes(measured: Sequence[Measured]) -> str:
+    sizes = [one.size for one in measured if one.size > 1]
+    return f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0] if sizes else 'more'}"
 
 
 def best_share(found: Sequence[tuple[Sizing, int]], otherwise: float) -> Sizing:

@@ -11,7 +11,9 @@ def status_line(facts: dict[str, Any]) -> str:
     running = ", running now" if facts["driver"] else ""
     found = ""
     if facts["best"]:
-        found = f"; best {facts['metric']}={facts['best']['value']:.5g} (trial {facts['best']['trial']})"
+        confirmed = ", confirmed" if facts["best"].get("confirmed") else ""
+        value, trial = facts["best"]["value"], facts["best"]["trial"]
+        found = f"; best {facts['metric']}={value:.5g} (trial {trial}{confirmed})"
     elif facts["top"]:
         first = facts["top"][0]
         found = f"; best so far {facts['metric']}={first['value']:.5g} (trial {first['trial']})"
@@ -21,7 +23,7 @@ def status_line(facts: dict[str, Any]) -> str:
 def status_text(facts: dict[str, Any]) -> str:
     lines = [status_line(facts)]
     if facts["best"]:
-        lines += [best_text(facts["best"]), *_ahead(facts)]
+        lines += [best_text(facts["best"]), *ahead_lines(facts)]
     lines += top_lines(facts)
     if facts["unfinished"]:
         word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
@@ -40,7 +42,7 @@ def status_text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, f"folder      {facts['folder']}"])
 
 
-def _ahead(facts: dict[str, Any]) -> list[str]:
+def ahead_lines(facts: dict[str, Any]) -> list[str]:
     """Return that a trial which has not completed is ahead of the best one that has, as no or one line."""
     best = facts["best"]
     if not facts["top"] or best["state"] != "completed" or best.get("confirmed"):

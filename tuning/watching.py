@@ -189,7 +189,9 @@ def _workers(facts: Facts) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
+    """Return a table of which only the last column is cut where the terminal is narrow."""
+    table = Table(box=None, pad_edge=False, expand=True)
     for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+        ratio = 1 if column == columns[-1] else None
+        table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=ratio)
     return table

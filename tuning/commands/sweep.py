@@ -11,7 +11,7 @@ from tuning.commands import Outcome
 from tuning.errors import RequestError, SweepError, one_line, without_passwords
 from tuning.options import requested
 from tuning.spec import SweepSpec
-from tuning.texts import best_text, cost_lines, status_line, status_text
+from tuning.texts import ahead_lines, best_text, cost_lines, status_line, status_text
 
 
 def run(options: Namespace) -> Outcome:
@@ -104,6 +104,7 @@ def outcome(result: Any) -> Outcome:
     lines = [
         status_line(facts),
         best_text(facts["best"]),
+        *ahead_lines(facts),
         *cost_lines(facts),
         "",
         f'load it     import tuning; model = tuning.load_best("{result.name}"{in_python}).model',

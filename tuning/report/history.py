@@ -6,15 +6,12 @@ from itertools import accumulate
 
 import plotly.graph_objects as go
 
-from tuning.cost import amount
+from tuning.cost import LEAST_HOURS, amount
 from tuning.records import State, TrialRecord, improves
 from tuning.report import palette
 from tuning.report.panel import Panel
 from tuning.report.scale import fit
 from tuning.report.view import View, hover
-
-LEAST_HOURS = 0.1
-"""What took less is told in seconds."""
 
 Step = tuple[float, TrialRecord]
 """Where on an axis a trial became the best."""

@@ -1,5 +1,6 @@
 """What a confirmation found, as plain data and as text."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def _winner(found: Confirmation) -> str:
     )
     said += f"the mean {winner.mean:.5g} of fresh seeds"
     if is_typical(winner) is False:
-        said += ", where 19 of 20 further seeds would lie nearer"
+        said += " (unusually far: 19 of 20 further seeds would lie nearer)"
     if winner.held_out is None:
         return said
     held = winner.held_out
@@ -101,5 +102,7 @@ def _winner(found: Confirmation) -> str:
 
 def _beside(found: Confirmation, one: Confirmed, mean: float) -> str:
     """Return in words by how much the search's figure is better than a mean."""
+    if math.isclose(one.searched, mean, rel_tol=1e-9):  # but for rounding
+        return "as good as"
     by = one.searched - mean if found.mode == "max" else mean - one.searched
-    return f"{abs(by):.3g} {'better' if by > 0 else 'worse'} than" if by else "as good as"
+    return f"{abs(by):.3g} {'better' if by > 0 else 'worse'} than"
