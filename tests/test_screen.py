@@ -59,7 +59,7 @@ def test_in_a_file_the_best_hyperparameters_are_told_where_they_are_new(
         "val_loss=0.5 (trial 0, epoch 1) lr=0.01235 optimizer=sgd",
         "val_loss=0.4 (trial 1, epoch 1) lr=0.01235 optimizer=sgd",
         "val_loss=0.4 (trial 1, epoch 1)",
-        "val_loss=0.4 (trial 1, epoch 1)",
+        "val_loss=0.4 (trial 1, epoch 1, failed)",
     ]
 
 
