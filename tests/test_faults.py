@@ -353,6 +353,12 @@ def test_a_sweep_without_a_completed_trial_is_a_fault_though_it_has_a_best_one()
     assert "cause.txt" in str(run.fault(failed))
 
 
+def test_where_all_diverged_the_rates_that_were_tried_are_named() -> None:
+    trials = [TrialRecord(number=n, state=State.DIVERGED, hyperparameters={"lr": 10.0**-n}) for n in range(3)]
+    result = run.SweepResult(name="x", home="/", trials=trials, best=None, total=3, wall_s=1.0)
+    assert "All diverged, with lr from 0.01 to 1: scale inputs and targets" in str(run.fault(result))
+
+
 def test_a_node_with_another_version_ends_the_sweep_with_both_named(
     own: Path, home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,16 @@ def test_the_best_so_far_that_was_stopped_early_is_marked(monkeypatch: pytest.Mo
         assert "best so far: val_loss=0.4 (trial 1, epoch 1, stopped early)" in progress._best_line()
 
 
+def test_while_no_trial_has_ended_the_furthest_epoch_is_told() -> None:
+    with Progress(SPEC, io.StringIO(), []) as progress:
+        trial = TrialSpec(number=0, hyperparameters={"lr": 0.1})
+        progress.begin(trial, Cohort(id="a", members=(Member(trial=trial),), until=1))
+        progress.epoch(EpochReport(trial=0, epoch=1, metrics={"val_loss": 0.5}))
+        assert f"1 starting (the furthest at epoch 1 of {SPEC.epochs}) - " in progress._line()
+        progress.end(0, State.COMPLETED, None)
+        assert "furthest" not in progress._line()
+
+
 def test_interrupted_trials_have_not_ended() -> None:
     screen = io.StringIO()
     with Progress(SPEC, screen, []) as progress:

@@ -62,6 +62,12 @@ def raised_in(error: BaseException) -> traceback.FrameSummary | None:
     return next((frame for frame in reversed(frames) if _is_users(frame.filename)), None)
 
 
+def at_line(error: BaseException) -> str:
+    """Return, in brackets, the last line of a user's own code on the way to an error, if it has seen one."""
+    last = raised_in(error)
+    return f" (at {last.filename}:{last.lineno})" if last else ""
+
+
 def _is_users(file: str) -> bool:
     return not file.startswith(_OWN) and not any(folder in file for folder in _INSTALLED)
 

@@ -12,7 +12,7 @@ from torch import nn
 from tuning import references
 from tuning.data import Splits
 from tuning.engine import batches, solo
-from tuning.errors import RequestError, raised_in
+from tuning.errors import RequestError, at_line
 from tuning.interrupt import within
 from tuning.records import TrialSpec
 from tuning.space import Choice, Int, ends
@@ -58,7 +58,7 @@ def try_model(spec: SweepSpec, splits: Splits) -> Fitted:
         except Exception as error:  # a user's model may raise anything
             raise RequestError(
                 f"{what} cannot take data {spec.data!r} of shape {tuple(splits.input_shape)}{_type(inputs)}: "
-                f"{type(error).__name__}: {error}{_at(error)}"
+                f"{type(error).__name__}: {error}{at_line(error)}"
             ) from error
         _check_outputs(what, outputs, splits, spec)
         built.append((_num_parameters(model), hyperparameters))
@@ -90,12 +90,6 @@ def _largest(spec: SweepSpec, splits: Splits, built: Sequence[tuple[int, dict[st
         return []
 
 
-def _at(error: Exception) -> str:
-    """Return the line of the user's own code on the way to an error, if it has seen one."""
-    last = raised_in(error)
-    return f" (at {last.filename}:{last.lineno})" if last else ""
-
-
 def late(what: str, spec: SweepSpec) -> RequestError:
     return RequestError(
         f"{what} must answer within --trial-timeout {spec.trial_timeout:g} s, but does not: does it hang?"
@@ -113,7 +107,9 @@ def _build(what: str, spec: SweepSpec, splits: Splits, hyperparameters: dict[str
     except Exception as error:  # a user's model may raise anything
         if isinstance(error, TypeError) and (lacking := _lacking(build, arguments)):
             raise RequestError(_must_have(spec.model, lacking[0])) from error
-        raise RequestError(f"{what} cannot be built: {type(error).__name__}: {error}{_at(error)}") from error
+        raise RequestError(
+            f"{what} cannot be built: {type(error).__name__}: {error}{at_line(error)}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise RequestError(
             f"{spec.model!r} must return a torch.nn.Module, but it returned a {type(model).__name__}."

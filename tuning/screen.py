@@ -44,7 +44,9 @@ class Progress:
         self._running: set[int] = set()
         self._states = {trial.number: trial.state for trial in trials if trial.state.has_ended}
         """Of those that have ended: the sweep's best is one that completed."""
-        self._hyperparameters = {trial.number: describe(trial.hyperparameters) for trial in trials}
+        self._hyperparameters = {trial.number: self._describe(trial) for trial in trials}
+        self._furthest = 0
+        """The last epoch that was heard of: while no trial has ended, all that says how far they are."""
         self._best: tuple[float, int, int] | None = None
         """(value, trial, epoch)"""
         for trial in trials:
@@ -115,10 +117,11 @@ class Progress:
 
     def begin(self, trial: TrialSpec, cohort: Cohort) -> None:
         self._running.add(trial.number)
-        self._hyperparameters[trial.number] = describe(trial.hyperparameters)
+        self._hyperparameters[trial.number] = self._describe(trial)
 
     def epoch(self, report: EpochReport) -> None:
         self._phase = ""
+        self._furthest = max(self._furthest, report.epoch)
         value = report.metrics[str(self._spec.metric)]
         if report.state is State.RUNNING and self._improves(value):
             self._best = (value, report.trial, report.epoch)
@@ -164,9 +167,18 @@ class Progress:
         left = self._counts[State.INTERRUPTED]
         parts = [f"{self._spec.name}: {self._num_ended()}/{self._spec.trials} trials ended"]
         parts += [f"({counts})"] if counts else []
-        counted = [f"{len(self._running)} {self._verb()}"] if self._running else []
+        counted = [f"{len(self._running)} {self._verb()}{self._epochs()}"] if self._running else []
         counted += [f"{left} interrupted"] if left else []
         return " ".join([", ".join([" ".join(parts), *counted]), self._pace()])
+
+    def _epochs(self) -> str:
+        if self._num_ended() or not self._furthest:
+            return ""
+        return f" (the furthest at epoch {self._furthest} of {self._spec.epochs})"
+
+    def _describe(self, trial: TrialSpec | TrialRecord) -> str:
+        """Return what a trial has that not all have."""
+        return describe({k: v for k, v in trial.hyperparameters.items() if k not in self._spec.fixed})
 
     def _verb(self) -> str:
         return "running" if self._since_s is not None else "starting"

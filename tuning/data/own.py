@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from tuning.data.splits import Arrays, Splits, Task, fingerprint
-from tuning.errors import RequestError
+from tuning.errors import RequestError, at_line
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -56,7 +56,9 @@ def from_callable(
     try:
         digest = fingerprint(*datasets.values())
     except Exception as error:  # a user's data set may raise anything when it is read
-        raise RequestError(f"Data {name!r} cannot be read: {type(error).__name__}: {error}") from error
+        raise RequestError(
+            f"Data {name!r} cannot be read: {type(error).__name__}: {error}{at_line(error)}"
+        ) from error
     return Splits(
         name=name,
         task=task,
@@ -75,7 +77,9 @@ def _call(function: Callable[..., Any], name: str, seed: int) -> dict[str, Any]:
         takes_seed = "seed" in inspect.signature(function).parameters
         returned = function(seed=seed) if takes_seed else function()
     except Exception as error:  # it is the user's
-        raise RequestError(f"Data {name!r} failed with {type(error).__name__}: {error}") from error
+        raise RequestError(
+            f"Data {name!r} failed with {type(error).__name__}: {error}{at_line(error)}"
+        ) from error
     if not isinstance(returned, tuple | list) or len(returned) != 3:
         raise RequestError(
             f"Data {name!r} must return three data sets (train, validation, test), "
