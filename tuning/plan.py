@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tuning import ledger, notation, paths, places, references, resolve, storage
 from tuning.data import CATALOG as DATA
-from tuning.data import Splits, not_finite
+from tuning.data import Splits, not_finite, unscaled
 from tuning.errors import RequestError
 from tuning.fitting import Fitted, late, try_model
 from tuning.interrupt import within
@@ -61,9 +61,15 @@ def prepare(spec: SweepSpec) -> Plan:
         model=model,
         splits=splits,
         fitted=fitted,
-        doubt=f"Data {data!r}: {strange}" if (strange := not_finite(splits)) else None,
+        doubt=_doubt(data, splits),
         earlier=found,
     )
+
+
+def _doubt(data: str, splits: Splits) -> str | None:
+    """Return what is strange about the data, if anything is; how catalog data is scaled is the document's."""
+    strange = not_finite(splits) or (unscaled(splits) if is_callable_reference(data) else None)
+    return f"Data {data!r}: {strange}" if strange else None
 
 
 def look_at_earlier(spec: SweepSpec, where: paths.SweepPaths) -> Earlier | None:

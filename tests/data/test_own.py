@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, TensorDataset, random_split
 
-from tuning.data import from_callable, not_finite, preprocessor
+from tuning.data import from_callable, not_finite, preprocessor, unscaled
 from tuning.errors import RequestError
 
 
@@ -189,6 +189,16 @@ def test_what_is_no_data_is_refused(function: Callable[..., Any], message: str) 
     with pytest.raises(RequestError, match=message) as caught:
         own(function)
     assert "my.py:data" in str(caught.value)
+
+
+def test_numbers_that_are_large_are_told_of() -> None:
+    x, y = torch.linspace(-1, 1, 6).unsqueeze(1), torch.linspace(-3000, 2000, 6)
+    splits = from_callable(lambda: [TensorDataset(x, y)] * 3, name="own", seed=0)
+    said = unscaled(splits)
+    assert said is not None and said.startswith("its targets reach 3e+03: most networks train badly unless")
+    assert unscaled(from_callable(lambda: [TensorDataset(x, y / 3000)] * 3, name="own", seed=0)) is None
+    images = TensorDataset(255 * x, torch.arange(6) % 2)
+    assert "its inputs reach 255" in str(unscaled(from_callable(lambda: [images] * 3, name="own", seed=0)))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

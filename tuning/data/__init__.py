@@ -11,7 +11,7 @@ from tuning.data.fetch import Source
 from tuning.data.folder import data_folder
 from tuning.data.own import from_callable
 from tuning.data.preprocess import preprocessor
-from tuning.data.splits import PARTS, Augment, Splits, Task, not_finite
+from tuning.data.splits import PARTS, Augment, Splits, Task, not_finite, unscaled
 from tuning.naming import unknown
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "not_finite",
     "preprocessor",
+    "unscaled",
 ]
 
 

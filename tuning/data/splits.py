@@ -89,6 +89,24 @@ def not_finite(splits: Splits) -> str | None:
     return None
 
 
+LARGE = 200.0
+"""What a network that begins as usual does not expect of its inputs, or has to learn long to give out."""
+
+
+def unscaled(splits: Splits) -> str | None:
+    """Return in words that numbers are large, if any are; None too where none is in memory."""
+    if not splits.is_in_memory:
+        return None
+    train: Any = splits.train
+    for what, rows in zip(("inputs", "targets"), train.tensors, strict=True):
+        largest = max(map(abs, map(float, rows.aminmax()))) if rows.is_floating_point() else 0.0
+        if largest > LARGE:
+            return (
+                f"its {what} reach {largest:.3g}: most networks train badly unless they are scaled to about 1"
+            )
+    return None
+
+
 def tensor_datasets(parts: list[Arrays]) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     train, validation, test = (TensorDataset(inputs, targets) for inputs, targets in parts)
     return train, validation, test
