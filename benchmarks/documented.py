@@ -57,9 +57,10 @@ search's own figure was better than the latter. The figure is one of those that
 def main() -> int:
     options = _parser().parse_args()
     names = options.only or list(models.CATALOG)
+    where = _where(machine.describe("python -m benchmarks.documented"))  # before the page is another
     with tempfile.TemporaryDirectory(prefix="bench-documented-") as home:
         for name in names:
-            section = _section(name, Path(home), options.keep)
+            section = _section(name, Path(home), where, options.keep)
             print(section)
             if options.keep:  # at once: what comes may take long
                 PAGE.write_text(_page({**_kept(), name: section}), encoding="utf-8")
@@ -84,9 +85,12 @@ def _kept() -> dict[str, str]:
     return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
-def _section(name: str, home: Path, keep: bool) -> str:
-    """Sweep, confirm and look into a model; return its section of the page."""
-    circumstances = machine.describe(f"python -m benchmarks.documented --only {name}")
+def _section(name: str, home: Path, where: str, keep: bool) -> str:
+    """Sweep, confirm and look into a model; return its section of the page.
+
+    Args:
+        where: and when, it is found.
+    """
     sweep = f"tuning sweep {name} --trials {TRIALS.get(name, 256)}"
     confirm = f"tuning confirm {name} {CONFIRM.get(name, USUAL_CONFIRM)}"
     inspect = f"tuning inspect {name}"
@@ -100,7 +104,7 @@ def _section(name: str, home: Path, keep: bool) -> str:
         _draw(Path(page), heading, PICTURES / f"{name}.png")
         lines += [f"![{heading} of {name}](pictures/{name}.png)", ""]
     notes = [NOTES[name], ""] if name in NOTES else []
-    return "\n".join([*lines, *_found(best, confirmed), "", *notes, _where(circumstances), ""])
+    return "\n".join([*lines, *_found(best, confirmed), "", *notes, where, ""])
 
 
 def _run(command: str, home: Path, codes: Sequence[int] = (0,)) -> dict[str, Any]:
@@ -153,9 +157,12 @@ def _found(best: dict[str, Any], confirmed: dict[str, Any]) -> Iterator[str]:
     found = ", ".join(f"{key} {_short(value)}" for key, value in best["hyperparameters"].items())
     yield f"Best known: **{found}** (trial {best['trial']})."
     yield ""
-    yield tables.table(
-        ("trial", f"{confirmed['metric']} in the search", "fresh seeds", "held out", "flattered by"), rows
-    )
+    yield tables.table(columns(confirmed["metric"]), rows)
+
+
+def columns(metric: str) -> tuple[str, ...]:
+    """Return the heads of a section's table."""
+    return ("trial", f"{metric} in the search", "fresh seeds", "held out", "flattered by")
 
 
 def _between(interval: Sequence[float] | None) -> str:

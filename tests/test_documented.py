@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import models
+from benchmarks import documented
 from tests.conftest import REPOSITORY
 from tuning.cli import main
 
@@ -26,6 +27,14 @@ def test_sections_stand_in_the_catalogs_order_with_what_the_source_says_and_a_pi
     for name, section in SECTIONS.items():
         assert models.CATALOG[name].source in section
         assert (REPOSITORY / f"docs/pictures/{name}.png").exists()
+
+
+def test_the_page_is_as_its_program_writes_it_on_a_commit() -> None:
+    assert TEXT.startswith(documented.HEAD)
+    for name, section in SECTIONS.items():
+        metric = "val_accuracy" if models.CATALOG[name].task == "classification" else "val_loss"
+        assert "| " + " | ".join(documented.columns(metric)) + " |" in section
+        assert re.search(r"commit [0-9a-f]{7,},", section), "made with uncommitted changes"
 
 
 @pytest.mark.parametrize("name", SECTIONS)
