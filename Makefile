@@ -11,7 +11,7 @@ sweep: .venv/installed
 	$(BIN)/tuning sweep cnn
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests
 
 packages:
 	@tests/packages.sh || echo "what is missing could not be installed: the tests that need it skip"
