@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tuning.errors import SweepError
 from tuning.export import onnx_file
 from tuning.export.program import trace
 
@@ -52,3 +53,13 @@ def test_what_a_model_returns_beside_its_output_is_left_out(model: type[nn.Modul
     torch.testing.assert_close(program.exported.module()(rows), one(rows)[0])
     _, apart = onnx_file.encoded(program, {})
     assert apart < 1e-4
+
+
+class Branching(Reader):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x)[0] if x.sum() > 0 else x[:, 0]
+
+
+def test_the_line_of_a_model_that_is_no_program_is_named() -> None:
+    with pytest.raises(SweepError, match=r"cannot be exported \(at .*test_traced_outputs\.py:\d+\): "):
+        trace(Branching().eval(), (5, 2), torch.float32)
