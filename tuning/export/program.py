@@ -101,10 +101,10 @@ def trace(model: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> Program
             difference = compare(program, exported.module())
     except Exception as error:  # the model is the user's, and torch.export has a dozen types of its own
         raise SweepError(
-            f"The model cannot be exported{at_line(error)}: {said(error)} An exported model is one fixed program: its "
-            "forward pass must not branch on what stands in its tensors (`torch.where` does instead) or on "
-            "how many rows there are, draw random numbers in eval mode, or start from a hidden state other "
-            "than zeros; --format state_dict keeps the weights of any model."
+            f"The model cannot be exported{at_line(error)}: {said(error)} An exported model is one fixed "
+            "program: its forward pass must not branch on what stands in its tensors (`torch.where` does "
+            "instead) or on how many rows there are, draw random numbers in eval mode, or start from a hidden "
+            "state other than zeros; --format state_dict keeps the weights of any model."
         ) from error
     return replace(program, difference=difference)
 
