@@ -103,8 +103,8 @@ def trace(model: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> Program
         raise SweepError(
             f"The model cannot be exported{at_line(error)}: {said(error)} An exported model is one fixed "
             "program: its forward pass must not branch on what stands in its tensors (`torch.where` does "
-            "instead) or on how many rows there are, draw random numbers in eval mode, or start from a hidden "
-            "state other than zeros; --format state_dict keeps the weights of any model."
+            "instead) or on how many rows there are, draw random numbers in eval mode, or start from a "
+            "hidden state other than zeros; --format state_dict keeps the weights of any model."
         ) from error
     return replace(program, difference=difference)
 
