@@ -192,7 +192,7 @@ class Progress:
         per_s = self._ended_here / max(time.monotonic() - self._since_s, 1e-3)
         left = self._spec.trials - self._num_ended()
         pace = f"- {60 * per_s:.3g} trials/min"
-        return f"{pace}, about {duration(left / per_s)} left" if left > 0 else pace
+        return f"{pace}, about {duration(left / per_s)} left" if left > 0 else f"{pace} once workers were up"
 
     def _best_line(self, *, spelt_out: bool = True) -> str:
         if self._best is None:

@@ -230,7 +230,7 @@ def test_a_rung_tells_who_came_who_went_on_and_who_was_stopped() -> None:
     assert (one.epoch, numbers) == (1, [[0, 2, 4], [1], [5]])
     assert (three.epoch, three.came, [t.number for t in three.stopped]) == (3, 3, [4])
     panel = rungs(looked)
-    assert panel.title == "2 of 5 trials that came to the first rung were stopped early"
+    assert panel.title == "2 of 5 trials that came to the first rung were stopped early, there or later"
     bars = {bar.name: list(bar.y) for bar in panel.figure.data if bar.type == "bar"}
     assert bars == {"went on": [3, 2], "stopped": [1, 1], "undecided": [1, 0]}
     marks = [one for one in panel.figure.data if one.type == "scatter" and one.name == "stopped"]

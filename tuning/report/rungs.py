@@ -59,7 +59,7 @@ def rungs(view: View) -> Panel:
         return Panel("rungs", "Who was stopped early", "No trial has come to the first rung.")
     return Panel(
         "rungs",
-        f"{stopped:,} of {came:,} trials that came to the first rung were stopped early",
+        f"{stopped:,} of {came:,} trials that came to the first rung were stopped early, there or later",
         f"{_rule(view)} Left: how many trials came to each rung and what became of them. Right: their values "
         "at that epoch, "
         f"{'a sample of them, ' if any(rung.came > POINTS // len(found) for rung in found) else ''}"
