@@ -72,7 +72,7 @@ def _tell(address: str, uri: str) -> None:
         newest = view.newest(uri)
     if newest is not None:
         name, link = newest
-        print(f"the trials of {name}, the best first: {address}{link}", file=sys.stderr, flush=True)
+        print(f"the trials of {name}, by their last epoch: {address}{link}", file=sys.stderr, flush=True)
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:

@@ -56,7 +56,7 @@ def addresses(sweep_home: Path) -> Iterator[tuple[str, str]]:
     assert process.stderr is not None
     said = [process.stderr.readline() for _ in range(3)]
     found = [re.search(r"http://127\.0\.0\.1:\d+\S*", line) for line in said[1:]]
-    assert found[0] and found[1] and "the trials of batchnorm_net, the best first: " in said[2], said
+    assert found[0] and found[1] and "the trials of batchnorm_net, by their last epoch: " in said[2], said
     yield found[0][0], found[1][0]
     process.terminate()
     assert process.wait(timeout=60) == 0

@@ -190,7 +190,7 @@ def _description(experiment_id: str, spec: SweepSpec, uri: str, home: Path) -> s
     where = f"home={str(home)!r}" if own else f"tracking_uri={without_passwords(uri)!r}"
     return (
         f"Search of `{spec.model}` on `{spec.data}`: "
-        f"[its trials, the best first]({view.link(experiment_id, str(spec.id)).removeprefix('/')}). "
+        f"[its trials, by their last epoch]({view.link(experiment_id, str(spec.id)).removeprefix('/')}). "
         "The best model:\n\n"
         f'```python\nimport tuning\n\nbest = tuning.load_best("{spec.name}", {where})\n```'
     )

@@ -1,4 +1,6 @@
-"""The MLflow UI's table of a sweep's trials: with their hyperparameters, the best first.
+"""The MLflow UI's table of a sweep's trials: with their hyperparameters, sorted by the metric.
+
+MLflow sorts by the last epoch's value; the best trial, which is that by its best epoch, has a tag of its own.
 
 The UI begins with columns that say nothing of a search. It can be opened with others: what its "Share" button
 keeps as a tag of the experiment, and names in the address.
@@ -59,6 +61,7 @@ def _state(spec: SweepSpec) -> dict[str, Any]:
         "selectedColumns": [
             "attributes.`Duration`",
             "tags.`tuning.state`",
+            "tags.`tuning.best`",
             *(f"metrics.`{key}`" for key in metrics),
             *(f"params.`{key}`" for key in searched),
         ],
