@@ -26,6 +26,9 @@ TRAINING_HYPERPARAMETERS = (
 )
 """Hyperparameters that belong to training; all others go to the model's constructor."""
 
+LONGEST_S = 1e9
+"""Of a timeout: clocks of the system take not much more."""
+
 UUID = r"[0-9A-Za-z-]{1,36}"
 """A sweep's id: it becomes a part of folder names and of MLflow's queries."""
 
@@ -139,6 +142,11 @@ def _check_amounts(spec: SweepSpec) -> None:
         check_amount("trial_timeout", spec.trial_timeout, is_share=False)
         if not spec.trial_timeout:
             raise RequestError("`trial_timeout` must be more than 0 seconds; leave it out for none.")
+        if spec.trial_timeout > LONGEST_S:
+            raise RequestError(
+                f"`trial_timeout` must be at most {LONGEST_S:g} seconds, but got {spec.trial_timeout:g}; "
+                "leave it out for none."
+            )
     if spec.cohort != "auto":
         check_count("cohort", spec.cohort)
         if spec.cohort > 1 and spec.ranks > 1:

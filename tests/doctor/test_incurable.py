@@ -105,7 +105,7 @@ def test_a_storage_that_does_not_answer_is_said(patient: Patient, monkeypatch: p
 
     monkeypatch.setattr(storage, "names", silent)
     (one,) = patient.visit(fix=True).differences
-    assert "not all of the sweep can be read: " in one.text and "Input/output error" in one.text
+    assert "not all of it can be read: " in one.text and "Input/output error" in one.text
 
 
 def test_a_database_that_is_none_is_said(patient: Patient) -> None:
