@@ -81,9 +81,9 @@ def source_hash(reference: str) -> str | None:
     return hashed.hexdigest()
 
 
-def source_doubt(reference: str, known: str | None) -> str | None:
-    """Return a warning where a user's own code is not what it was when its hash was `known`."""
-    if known is None or source_hash(reference) in (None, known):
+def source_doubt(reference: str, found: str | None, known: str | None) -> str | None:
+    """Return a warning where the hash that a user's own code has is not the one that is `known`."""
+    if known is None or found in (None, known):
         return None
     return (
         f"the code of {reference} has changed since trials were trained: whether they can be compared with "

@@ -130,10 +130,10 @@ def _check_model(study: Study, planned: Plan) -> None:
 def source_doubt(study: Study, planned: Plan) -> str | None:
     """Return a warning where the user's own model is written otherwise than when trials were trained."""
     found = references.source_hash(planned.spec.model)
-    doubt = references.source_doubt(planned.spec.model, study.facts.source()) if study.values() else None
+    doubt = references.source_doubt(planned.spec.model, found, study.facts.source())
     if found is not None:
         study.facts.set_source(found)
-    return doubt
+    return doubt if study.values() else None
 
 
 def begin_drive(study: Study, nodes: "Sequence[Node]", most_workers: int) -> None:

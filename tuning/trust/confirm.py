@@ -21,7 +21,7 @@ from tuning.data import Splits
 from tuning.errors import RequestError, SweepError, one_line
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, ranked
-from tuning.references import load_data, model_name, source_doubt
+from tuning.references import load_data, model_name, source_doubt, source_hash
 from tuning.reuse import LoadedModel
 from tuning.study import Study
 from tuning.trust import again, fresh, verdict
@@ -59,7 +59,8 @@ def confirm(
             _loaded(sweep, trial)  # one that cannot be opened is found now, not after the training
         try:
             study = Study(sweep.spec, sweep.paths.journal, write=True)
-            if (doubt := source_doubt(spec.model, study.facts.source())) is not None:
+            doubt = source_doubt(spec.model, source_hash(spec.model), study.facts.source())
+            if doubt is not None:
                 print(f"warning: {doubt}", file=sys.stderr)
             found = _confirmed(sweep, study, trials, seeds, splits, places.address(address or spec.address))
             _keep(sweep, study, found, splits)
