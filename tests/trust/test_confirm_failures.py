@@ -165,6 +165,17 @@ def test_that_fewer_completed_than_were_asked_for_is_said(
     assert f"only {len(completed)} of {len(sweep.trials)} trials completed" in capsys.readouterr().err
 
 
+def test_that_the_models_code_has_changed_since_is_said(
+    copy: Path, trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained[0][best_two(copy)[0]] = (0.5, 0.6)
+    words = ["confirm", "together", "--top", "1", "--seeds", "2", "--home", str(copy)]
+    sweep = ledger.open_sweep("together", str(copy))
+    Study(sweep.spec, sweep.paths.journal, write=True).facts.set_source("another")
+    assert main(words) == 0
+    assert "mine.py:Net has changed since trials were trained" in capsys.readouterr().err
+
+
 def test_a_sweep_that_runs_is_refused(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with claim(copy / "together" / "driver.lock", "together"):
         assert main(["confirm", "together", "--home", str(copy)]) == 2
