@@ -125,30 +125,48 @@ def test_a_model_that_cannot_be_stacked_is_swept_all_the_same_and_the_user_is_to
     assert widths(ledgers) == [1] * 6
 
 
+ALL_MEMORY = "os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')"
+"""Bytes of this machine, of which the kernel gives no one more at once, be they used or not."""
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 1 TiB')",  # as a GPU says it
+        f"torch.empty({ALL_MEMORY} * size // 3, dtype=torch.uint8)",  # the host does say it
+    ],
+)
 def test_a_cohort_that_runs_out_of_memory_is_halved_and_no_trial_is_lost(
-    home: Path, ray_cluster: Any, tmp_path: Path
+    allocate: str, home: Path, ray_cluster: Any, tmp_path: Path
 ) -> None:
     forward = (
         "        if size > 2:\n"
         "            (self.folder / f'tried-{size}').touch()\n"
-        "            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 1 TiB')\n"
+        f"            {allocate}\n"
+        "            (self.folder / f'done-{size}').touch()\n"
     )
     result = tuning.sweep(own(tmp_path, forward, trials=12, cohort=8))
     assert {file.name for file in tmp_path.glob("tried-*")} == {"tried-8", "tried-4"}
+    assert not list(tmp_path.glob("done-*"))
     assert result.states == {"completed": 12}
     ledgers = sweeps.read("own", home)
     sweeps.assert_they_agree(result, ledgers)
     assert set(widths(ledgers)) == {2}
 
 
+@pytest.mark.parametrize(
+    ("allocate", "said"),
+    [
+        ("raise torch.OutOfMemoryError('CUDA out of memory')", "OutOfMemoryError: CUDA out of memory"),
+        (f"torch.empty(3 * {ALL_MEMORY}, dtype=torch.uint8)", "can't allocate memory"),
+    ],
+)
 def test_a_single_trial_that_runs_out_of_memory_fails_with_that_cause(
-    home: Path, ray_cluster: Any, tmp_path: Path
+    allocate: str, said: str, home: Path, ray_cluster: Any, tmp_path: Path
 ) -> None:
-    forward = "        if len(x) > 4: raise torch.OutOfMemoryError('CUDA out of memory')\n"
-    result = tuning.sweep(own(tmp_path, forward, trials=1))
+    result = tuning.sweep(own(tmp_path, f"        if len(x) > 4: {allocate}\n", trials=1))
     assert result.states == {"failed": 1}
-    cause = sweeps.read("own", home).children[0].data.tags["tuning.cause"]
-    assert "OutOfMemoryError: CUDA out of memory" in cause
+    assert said in sweeps.read("own", home).children[0].data.tags["tuning.cause"]
 
 
 def test_one_that_exceeds_its_share_of_a_gpu_is_told_so(home: Path, ray_cluster: Any, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a death leaves of a cohort's resume state, and what its next worker finds."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from tests.engine.trials import CPU, settings
 from tuning import attempts, paths, storage
 from tuning.engine import cohort
 from tuning.records import Cohort, Member, TrialSpec
-from tuning.schedule.saving import Saver, resume_states
+from tuning.schedule import saving
+from tuning.schedule.saving import MOST_AGAIN_S, SAVING_SHARE, Saver, resume_states
 from tuning.schedule.work import Work
 
 SPEC, SPLITS = settings("net", epochs=9, id="1-2-3")
@@ -71,3 +73,36 @@ def test_while_an_end_is_not_told_its_trial_goes_on_from_where_all_were(work: Wo
     saver.save_ahead(next(epochs), [1, 2])
     found = resume_states(of([0, 1, 2], turn=1), work)
     assert {n: state["epoch"] for n, state in found.items()} == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "save_s", "every"),
+    [
+        (1.0, 0.003, 1),
+        (MOST_AGAIN_S, 0.003, 1),
+        (MOST_AGAIN_S, 5.0, 1),  # a slow storage costs time, but no more epochs
+        (0.07, 0.003, 1),
+        (0.007, 0.003, 9),  # nine epochs are the first that take twenty times as long as saving
+        (0.1, 5.0, 3),
+    ],
+)
+def test_every_epoch_of_some_length_is_saved_and_of_short_ones_no_more_than_a_quarter_of_a_second_is_not(
+    epoch_s: float, save_s: float, every: int, work: Work, epochs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_s, trained, saved = 0.0, 0, list[int]()
+
+    def write(path: str, content: Any, *_: Any) -> None:
+        nonlocal clock_s
+        clock_s += save_s
+        saved.append(trained)
+
+    monkeypatch.setattr(saving.time, "monotonic", lambda: clock_s)
+    monkeypatch.setattr(saving.resume_state, "save", write)
+    saver, epoch = Saver(of([0, 1, 2]), work), next(epochs)
+    for _ in range(40):
+        clock_s, trained = clock_s + epoch_s, trained + 1
+        saver.save(epoch, [0, 1, 2], at_once=False)
+    apart = {later - earlier for earlier, later in itertools.pairwise(saved)}
+    assert saved[0] == 1 and apart == {every}
+    assert (every - 1) * epoch_s < MOST_AGAIN_S
+    assert every == 1 or save_s > MOST_AGAIN_S or save_s / (every * epoch_s) <= SAVING_SHARE

@@ -17,6 +17,10 @@ from tuning.schedule.work import Work
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
 
+MOST_AGAIN_S = 0.25
+"""... but never more than this of training goes unsaved at an epoch's end, however slow the storage: a death
+costs an epoch, or so much of shorter ones."""
+
 
 @contextlib.contextmanager
 def storing(folder: str, what: str = "written") -> Iterator[None]:
@@ -32,7 +36,7 @@ def storing(folder: str, what: str = "written") -> Iterator[None]:
 
 
 class Saver:
-    """Saves the members' states after each epoch, as far as `SAVING_SHARE` of the time lets it."""
+    """Saves the members' states after each epoch, as `SAVING_SHARE` and `MOST_AGAIN_S` have it."""
 
     def __init__(self, task: Cohort, work: Work) -> None:
         self._folder, self._sweep_id = work.folder, work.spec.id
@@ -53,7 +57,7 @@ class Saver:
                 storage.remove(self._ahead)
             self._is_ahead = False
         end_s = time.monotonic()
-        self._next_s = end_s + (end_s - start_s) / SAVING_SHARE
+        self._next_s = end_s + min((end_s - start_s) / SAVING_SHARE, MOST_AGAIN_S)
 
     def save_ahead(self, epoch: cohort.Epoch, numbers: list[int]) -> None:
         """Save the states of these members beside the file that has those, too, which have ended.

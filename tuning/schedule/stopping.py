@@ -1,6 +1,8 @@
 """Tune's scheduler, which decides nothing here: it ends what there is once the dispatcher has halted."""
 
 import contextlib
+import re
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -41,16 +43,20 @@ class StopWhenHalted(FIFOScheduler):
         return None
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tune tells the searcher next, and not why."""
-        with contextlib.suppress(
-            Exception
-        ):  # its file of the error is gone, say: it is a word to the user only
-            self._deaths[trial.trial_id] = _reason(str(trial.get_error()))
+        """Tune tells the searcher next, and not why; `trial.get_error` looks where its file is not."""
+        with contextlib.suppress(OSError, TypeError):  # none is there, say: it is a word to the user only
+            text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+            self._deaths[trial.trial_id] = _reason(text)
 
 
 def _reason(error: str) -> str:
     """Return what stands of use in Ray's account of a worker's death, as one line."""
-    detail = error.partition("Worker exit detail: ")[2] or error
-    lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
-    said = lines[0] if "Worker exit detail: " in error else lines[-1]
-    return said[:MAX_REASON]
+    if memory := re.search(r"node running low on memory.* was (.+? limit)", error):
+        return f"Ray killed it, as the node had little memory left: {memory[1]}"
+    if detail := error.partition("Worker exit detail: ")[2]:
+        said = detail.partition(" Some common causes")[0].splitlines()[0].rstrip(". ")
+        return (
+            f"it was killed, as the kernel does where memory is short, or crashed (Ray: {said[:MAX_REASON]})"
+        )
+    lines = [line.strip() for line in error.strip().splitlines()]
+    return lines[-1][:MAX_REASON]
