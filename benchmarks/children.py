@@ -30,7 +30,7 @@ class Ended:
     launched_s: float
     seconds: float
     facts: dict[str, Any]
-    """What it said with --json."""
+    """What it said with --json; one that failed may have said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,23 @@ class Started:
     launched_s: float
     log: Path
 
-    def end(self) -> Ended:
-        """Wait for its end.
+    def end(self, *codes: int) -> Ended:
+        """Wait for its end, with one of these exit codes (0).
 
         Raises:
-            BenchmarkError: when it fails or takes too long, with the end of its log.
+            BenchmarkError: when it ends with another one or takes too long, with the end of its log.
         """
         try:
             code = self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise BenchmarkError(f"A command took more than {TIMEOUT_S:g} s.") from None
         seconds = time.monotonic() - self.launched_s
-        if code:
+        if code not in (codes or (0,)):
             raise BenchmarkError(
                 f"A command ended with {code}:\n{self.log.read_text(errors='replace')[-3000:]}"
             )
-        return Ended(self.launched_s, seconds, json.loads(self.log.with_suffix(".json").read_text()))
+        said = self.log.with_suffix(".json").read_text()
+        return Ended(self.launched_s, seconds, json.loads(said) if said or not code else {})
 
 
 @dataclass(frozen=True, slots=True)

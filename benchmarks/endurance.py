@@ -33,6 +33,8 @@ class Sizes:
     resume: int = 10_000
     litter: int = 20
     side_by_side: int = 512
+    outage: int = 24
+    broken: int = 1_000
 
 
 Part = Callable[[Sizes, Site], Findings]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak`: sweeps that are long, resumed again and again, or side by side.
+"""`python -m benchmarks.soak`: sweeps that are long, resumed again and again, side by side, or out of luck.
 
 Every part runs `tuning` as a user does, in processes, with a home and a temporary folder of their own. With
 --keep, the parts that ran take the place of theirs in benchmarks/results/soak.md; the others stay.
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import children, endurance, findings, machine
+from benchmarks import children, endurance, findings, machine, misfortunes
 from benchmarks.__main__ import RESULTS
 from benchmarks.children import Site
 from benchmarks.endurance import Part, Sizes
@@ -23,6 +23,8 @@ PARTS: dict[str, Part] = {
     "resume": endurance.resume,
     "litter": endurance.litter,
     "side_by_side": endurance.side_by_side,
+    "outage": misfortunes.outage,
+    "broken": misfortunes.broken,
 }
 
 
@@ -75,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         ("resume", "trials that have ended before the resume"),
         ("litter", "resumes in a row"),
         ("side_by_side", "trials of each of the two sweeps"),
+        ("outage", "trials of each sweep whose tracking server is slow or dead"),
+        ("broken", "trials that are asked for of a model that always fails"),
     ):
         option, default = "--" + part.replace("_", "-"), getattr(Sizes(), part)
         sizes.add_argument(option, type=int, metavar="N", default=default, help=f"{what} ({default:,})")

@@ -150,7 +150,9 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_is_written(
     home: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(tuning.RequestError, match=r"127\.0\.0\.1:9'? must answer"):
+    with pytest.raises(
+        tuning.RequestError, match=r"127\.0\.0\.1:9'? must answer, but: \[Errno 111\] Connection refused\. "
+    ):
         tuning.sweep(tuning.SweepSpec(model="net", trials=2, tracking_uri="http://127.0.0.1:9"))
     assert not home.exists()
 

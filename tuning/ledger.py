@@ -40,6 +40,8 @@ class Sweep:
     """Id of the driver's claim."""
     fingerprint: str | None = None
     """Of its data; None before that was read."""
+    source: str | None = None
+    """Hash of the user's own code of its model, as trials were trained by it last."""
     fleet: Fleet = field(default_factory=Fleet)
     """What it has had to train on."""
     cost: Cost | None = None
@@ -191,6 +193,7 @@ def sweep_of(study: "Study", where: SweepPaths, driver: str | None) -> Sweep:
         champion=study.facts.champion(),
         driver=driver,
         fingerprint=study.facts.fingerprint(),
+        source=study.facts.source(),
     )
 
 

@@ -15,7 +15,7 @@ import torch
 import tuning
 from tests import trusted
 from tests.test_cohorts import own
-from tuning import ledger, notation, paths, plan, storage
+from tuning import ledger, notation, paths, plan, references, storage
 from tuning.cli import main
 from tuning.engine import machine
 from tuning.engine.replay import Stretch, stretches
@@ -340,6 +340,18 @@ def test_a_replay_is_told_epoch_by_epoch_and_as_json(home: Path, capsys: pytest.
     assert (facts["holds"], facts["equal_bits"], facts["standard"], facts["why"]) == (True, True, "bits", [])
     assert [row["epoch"] for row in facts["epochs"]] == list(range(1, 10))
     assert all(row["recorded"] == row["replayed"] and row["equal"] for row in facts["epochs"])
+
+
+def test_that_the_models_code_has_changed_since_is_said(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ledger.open_sweep("alone", str(copy)).spec.model
+    trusted.told(copy, "alone", str(references.source_hash(model)), "0" * 64)
+    assert main(["replay", "alone", "2", "--home", str(copy)]) == 0
+    said = capsys.readouterr().out
+    assert f"warning     the code of {model} has changed since trials were trained" in said
+    assert main(["replay", "together", "2", "--home", str(copy)]) == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_a_trial_that_diverged_diverges_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,8 +33,15 @@ def uri_of(spec: SweepSpec, home: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what MLflow, or what stands behind it, complains of, as one line."""
-    return one_line(str(error).partition("\n")[0] or type(error).__name__)[:300]
+    """Return what MLflow, or what stands behind it, complains of, as one line.
+
+    Of a server that cannot be reached, what the system says: MLflow says all that stood in between.
+    """
+    first: BaseException = error
+    while cause := first.__cause__ or first.__context__:
+        first = cause
+    said = first if isinstance(first, ConnectionError | TimeoutError | socket.gaierror) else error
+    return one_line(str(said).partition("\n")[0] or type(error).__name__)[:300]
 
 
 def check(uri: str) -> None:

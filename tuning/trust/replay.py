@@ -22,7 +22,7 @@ from tuning.engine.solo import Training
 from tuning.errors import CheckpointError, RequestError, SweepError, last_line
 from tuning.ledger import Sweep
 from tuning.records import State, TrialRecord, TrialSpec
-from tuning.references import load_data
+from tuning.references import load_data, source_doubt, source_hash
 from tuning.spec import Resources, SweepSpec
 from tuning.trust import record
 from tuning.trust.comparison import Comparison, Row, Weights
@@ -42,6 +42,8 @@ class Replay:
     device: str
     """Kind of the device on which it was trained again."""
     comparison: Comparison
+    doubt: str | None = None
+    """Why it may not be the same training, whatever the comparison says."""
 
 
 def replay(name: str, number: int, home: str | None = None) -> Replay:
@@ -75,7 +77,15 @@ def replay(name: str, number: int, home: str | None = None) -> Replay:
         loosely=record.rounding(sweep.spec, trial, content, course, device),
         others=record.contradictions(trial, content, math.isfinite(record.repeated_since(sweep.spec, trial))),
     )
-    return Replay(sweep=sweep, trial=trial, course=course, device=machine.kind(device), comparison=comparison)
+    model = sweep.spec.model
+    return Replay(
+        sweep=sweep,
+        trial=trial,
+        course=course,
+        device=machine.kind(device),
+        comparison=comparison,
+        doubt=source_doubt(model, source_hash(model), sweep.source),
+    )
 
 
 def _whole(sweep: Sweep, number: int) -> TrialRecord:

@@ -23,6 +23,7 @@ def facts(found: Replay) -> dict[str, Any]:
         "standard": "bits" if comparison.exactly else f"within {TOLERANCE:g} relative",
         "why": list(comparison.loosely),
         "contradictions": list(comparison.others),
+        "warning": found.doubt,
         "device": found.device,
         "course": [[one.first, one.last, one.slot, one.width] for one in found.course],
         "epochs": [
@@ -59,6 +60,7 @@ def text(found: Replay) -> str:
         f"on          {found.device}",
         f"standard    {_standard(found)}",
         *(f"            {why}" for why in comparison.loosely),
+        *([f"warning     {found.doubt}"] if found.doubt else []),
         "",
         f"{'epoch':>5}  {'recorded ' + metric:>22}  {'replayed':>22}  equal",
         *map(_row, _shown(comparison.rows)),
