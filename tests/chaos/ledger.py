@@ -41,6 +41,8 @@ def assert_nothing_is_lost(home: Path, mode: str, tracking_uri: str | None = Non
         content, metrics = sweeps.remeasured(ledgers.checkpoints[number])
         assert metrics["val_loss"] == pytest.approx(content["value"], rel=1e-4)
         assert content["value"] == found.trials[number].value
+    kept = {one.info.run_id for one in (ledgers.parent, *ledgers.children.values())}
+    assert {path.name for path in home.glob("mlartifacts/*")} - {"models"} <= kept, "files of no run are left"
     folder = home / "chaos"
     for place in (folder, folder / "checkpoints", folder / "resume", folder / "spool"):
         left = [path.name for path in place.iterdir()] if place.exists() else []

@@ -42,7 +42,7 @@ class DatabaseStore:
     def write(self, runs: Known, pending: dict[int, Run], begun: set[int]) -> None:
         while pending:
             chunk = dict(islice(pending.items(), MAX_RUNS))
-            ids = {number: runs.run_ids.get(number) or uuid.uuid4().hex for number in chunk}
+            ids = self._ids(runs, chunk)
             self._upload(runs, chunk, ids)
             with self._store.ManagedSessionMaker(read_only=False) as session:
                 self._write_rows(session, runs, chunk, ids, begun)
@@ -51,6 +51,22 @@ class DatabaseStore:
             begun |= set(chunk)
             for number in chunk:
                 del pending[number]
+
+    def _ids(self, runs: Known, numbers: Iterable[int]) -> dict[int, str]:
+        """Return each trial's run id: of a new run one that follows from the sweep and the number.
+
+        So what was uploaded before a death is found again, and not left in MLflow's folder for ever; and
+        what another writer has made meanwhile, which was thought dead, is known. Deleted runs keep theirs.
+        """
+        ids = {n: uuid.uuid5(uuid.NAMESPACE_OID, f"{self._spec.id}/{n}").hex for n in numbers}
+        is_there: Any = select(SqlRun.run_uuid, SqlRun.lifecycle_stage).where(
+            SqlRun.run_uuid.in_(ids.values())
+        )
+        with self._store.ManagedSessionMaker(read_only=True) as session:
+            stages = {run_id: stage for run_id, stage in session.execute(is_there)}
+        runs.run_ids = {n: found for n, found in ids.items() if stages.get(found) == "active"} | runs.run_ids
+        ids = {n: uuid.uuid4().hex if found in stages else found for n, found in ids.items()}
+        return {n: runs.run_ids.get(n, found) for n, found in ids.items()}
 
     def _write_rows(
         self, session: Any, runs: Known, chunk: dict[int, Run], ids: dict[int, str], begun: set[int]
