@@ -2,30 +2,65 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+import xml.etree.ElementTree as xml
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 """Without the files of the cache, which all would write."""
 
 
-def run(parts: Sequence[Sequence[str]]) -> bool:
-    """Run parts side by side, each with its own words for pytest; return whether none failed.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    counts: Counter[str]
+    """How many tests passed, failed, or were skipped."""
+    failed: Sequence[str]
+    """Names of those that failed."""
+    is_green: bool
+    """Whether every part came to its end, and nothing failed."""
 
-    What they say is printed line by line: a test's name stands beside its own result.
+    def __str__(self) -> str:
+        return ", ".join(f"{self.counts[kind]:,} {kind}" for kind in ("passed", "skipped", "failed"))
+
+
+def run(parts: Sequence[Sequence[str]]) -> Outcome:
+    """Run parts side by side, each with its own words for pytest.
+
+    What they say is printed line by line, behind the number of the part: a test's name stands beside its own
+    result.
     """
-    running, relays = [], []
-    for part in parts:
-        process = subprocess.Popen([*PYTEST, *part], stdout=subprocess.PIPE, text=True)
-        relays.append(threading.Thread(target=_relay, args=[process.stdout]))
-        relays[-1].start()
-        running.append(process)
-    for relay in relays:
-        relay.join()
-    return all([process.wait() == 0 for process in running])
+    with tempfile.TemporaryDirectory(prefix="tests-") as folder:
+        files = [Path(folder) / f"{number}.xml" for number in range(len(parts))]
+        running, relays = [], []
+        for number, (part, file) in enumerate(zip(parts, files, strict=True), start=1):
+            command = [*PYTEST, *part, f"--junitxml={file}"]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            relays.append(threading.Thread(target=_relay, args=[process.stdout, number]))
+            relays[-1].start()
+            running.append(process)
+        for relay in relays:
+            relay.join()
+        is_green = all([process.wait() == 0 for process in running])
+        return _outcome([file for file in files if file.exists()], is_green)
 
 
-def _relay(lines: TextIO) -> None:
+def _relay(lines: TextIO, number: int) -> None:
     for line in lines:
-        print(line, end="", flush=True)
+        print(f"{number} | {line}" if line.strip() else line, end="", flush=True)
+
+
+def _outcome(results: Iterable[Path], is_green: bool) -> Outcome:
+    counts, failed = Counter[str](), []
+    for file in results:
+        for case in xml.parse(file).iter("testcase"):
+            kinds = {child.tag for child in case}
+            kind = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+            counts[kind] += 1
+            if kind == "failed":
+                failed.append(f"{case.get('classname')}::{case.get('name')}")
+    return Outcome(counts, failed, is_green)
