@@ -1,12 +1,15 @@
 """A cluster that several sweeps use is left after the last of them."""
 
+import platform
 import threading
 import weakref
 from concurrent.futures import Future
 
 import pytest
+import ray
+from ray._private.utils import check_version_info
 
-from tuning.errors import SweepError
+from tuning.errors import RequestError, SweepError
 from tuning.schedule import connection
 from tuning.schedule.connection import Cluster, Node
 
@@ -27,6 +30,20 @@ def test_it_is_up_once_its_nodes_are_known() -> None:
     assert not cluster.is_up
     on_its_way.set_result([Node(host="a", cpus=2, gpus=0)])
     assert cluster.is_up and cluster.nodes() == [Node(host="a", cpus=2, gpus=0)]
+
+
+def test_one_of_other_versions_is_refused_and_both_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:  # as Ray itself does
+        check_version_info({"ray_version": "2.9.0", "python_version": "3.9.18"}, "node 10.0.0.1:6379")
+
+    monkeypatch.setattr(connection.ray, "init", refused)
+    said = (
+        r"'10\.0\.0\.1:6379', but: The cluster was started with: Ray: 2\.9\.0 Python: 3\.9\.18 This process "
+        r"on node 10\.0\.0\.1:6379 was started with: "
+        rf"Ray: {ray.__version__} Python: {platform.python_version()}$"
+    )
+    with pytest.raises(RequestError, match=said):
+        connection._initialise("10.0.0.1:6379", None)
 
 
 def test_one_that_ctrl_c_gave_up_is_not_waited_for_but_by_who_connects_next(

@@ -157,7 +157,10 @@ def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
         ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         if "Version mismatch" in str(error):
-            raise RequestError(f"The cluster at --address {address!r} has other versions: {error}") from error
+            said = " ".join(str(error).split()).removeprefix("Version mismatch: ")
+            raise RequestError(
+                f"Python and Ray must be the same here and at --address {address!r}, but: {said}"
+            ) from error
         if "runtime env" in str(error).lower():
             raise RequestError(
                 f"Your own files cannot be sent to the cluster's nodes: {one_line(error)[:MAX_REASON]}; "
