@@ -46,7 +46,7 @@ class Broken(torch.nn.Linear):
 """
 BROKEN = {
     "raises an error": "raise KeyError('nowhere')",
-    "asks for more memory than there is": "torch.empty(2**46, dtype=torch.uint8)",
+    "asks for more memory than there is": "torch.empty(2**47, dtype=torch.uint8)",
     "kills its process": "os.kill(os.getpid(), signal.SIGKILL)",
 }
 

@@ -24,7 +24,7 @@ class Counted(Net):
             size = functorch.get_unwrapped(inside).shape[0] if functorch.is_batchedtensor(inside) else 1
             with open(os.environ["STEPS"], "a") as file:
                 file.write(f"{size}\\n")
-            time.sleep(0.07)  # four of them are an epoch that is saved, whatever the storage
+            time.sleep(0.26)  # four of them are an epoch that is saved, however slow the disk
         return y
 """
 
@@ -51,4 +51,4 @@ def test_a_killed_sweep_goes_on_in_other_cohorts(
     assert max(widths) == after
     trained = sum(map(int, steps.read_text().split()))
     again = trained - TRIALS * EPOCHS * BATCHES
-    assert again <= before * BATCHES, "more than the epoch in which the driver was killed"
+    assert 0 < again <= before * BATCHES, "more than the epoch in which the driver was killed"

@@ -7,7 +7,7 @@ import pytest
 
 import tuning
 from tests import sweeps
-from tuning.schedule import stopping
+from tuning.schedule import deaths
 
 MODEL = """
 import os, pathlib, signal, time
@@ -108,6 +108,11 @@ Refer to the documentation on how to address the out of memory issue: ...
 A_NODE = """Failure # 1 (occurred at 2026-11-30_11-07-02)
 The actor died unexpectedly before finishing this task.
 The actor died because its node has died. Node Id: 9cbe
+\tthe actor's node was terminated unexpectedly: health check failed
+"""
+AN_END = """Failure # 1 (occurred at 2026-11-30_11-07-02)
+The actor is dead because its worker process has died. Worker exit type: INTENDED_SYSTEM_EXIT \
+Worker exit detail: Owner's node has died.
 """
 
 
@@ -124,9 +129,11 @@ The actor died because its node has died. Node Id: 9cbe
             "Ray killed it, as the node had little memory left: 3.38GB used / 23.54GB limit",
         ),
         (A_NODE, "The actor died because its node has died. Node Id: 9cbe"),
+        (AN_END, "Owner's node has died"),
+        ("", ""),
     ],
-    ids=["a kill", "Ray's own kill", "a node"],
+    ids=["a kill", "Ray's own kill", "a node", "an end", "nothing"],
 )
 def test_what_ray_knows_of_a_death_is_one_line(error: str, reason: str) -> None:
     """Texts as Ray 2.60 gives them, shortened."""
-    assert stopping._reason(error) == reason
+    assert deaths.reason(error) == reason

@@ -17,9 +17,12 @@ from tuning.schedule.work import Work
 SAVING_SHARE = 0.05
 """Share of the time that saving resume state may take: very short epochs are saved several at a time."""
 
-MOST_AGAIN_S = 0.25
-"""... but never more than this of training goes unsaved at an epoch's end, however slow the storage: a death
-costs an epoch, or so much of shorter ones."""
+MOST_AGAIN_S = 1.0
+"""... but where it takes long, no more than so much of training is unsaved when an epoch begins: a death
+costs that, and the running epoch."""
+
+MOST_SHARE = 0.2
+"""... unless even this share of the time did not suffice for it."""
 
 
 @contextlib.contextmanager
@@ -36,7 +39,7 @@ def storing(folder: str, what: str = "written") -> Iterator[None]:
 
 
 class Saver:
-    """Saves the members' states after each epoch, as `SAVING_SHARE` and `MOST_AGAIN_S` have it."""
+    """Saves the members' states after each epoch, unless that would take too much of the time."""
 
     def __init__(self, task: Cohort, work: Work) -> None:
         self._folder, self._sweep_id = work.folder, work.spec.id
@@ -57,7 +60,8 @@ class Saver:
                 storage.remove(self._ahead)
             self._is_ahead = False
         end_s = time.monotonic()
-        self._next_s = end_s + min((end_s - start_s) / SAVING_SHARE, MOST_AGAIN_S)
+        took_s = end_s - start_s
+        self._next_s = end_s + min(took_s / SAVING_SHARE, max(MOST_AGAIN_S, took_s / MOST_SHARE))
 
     def save_ahead(self, epoch: cohort.Epoch, numbers: list[int]) -> None:
         """Save the states of these members beside the file that has those, too, which have ended.

@@ -19,7 +19,7 @@ from tuning.data import Splits
 from tuning.dispatch import Dispatcher
 from tuning.errors import SweepError, last_line
 from tuning.interrupt import held_back
-from tuning.schedule import datasets, survey
+from tuning.schedule import datasets, deaths, survey
 from tuning.schedule.awaiting import Awaiting
 from tuning.schedule.gate import Gate
 from tuning.schedule.given_up import GivenUp
@@ -185,6 +185,7 @@ def run(
         gate=gate,
         workers=workers,
     )
+    deaths.tell_tune()
     probing = Probing(probe, workers, let_go) if probe is not None else None
     searcher = CohortSearcher(dispatcher, room, listener, probing)
     with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):

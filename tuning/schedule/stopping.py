@@ -1,7 +1,6 @@
 """Tune's scheduler, which decides nothing here: it ends what there is once the dispatcher has halted."""
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tuning.dispatch import Dispatcher
-
-MAX_REASON = 300
-"""Characters of what Ray says of a death: it goes on to guess."""
+from tuning.schedule.deaths import reason
 
 
 class StopWhenHalted(FIFOScheduler):
@@ -44,19 +41,6 @@ class StopWhenHalted(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tune tells the searcher next, and not why; `trial.get_error` looks where its file is not."""
-        with contextlib.suppress(OSError, TypeError):  # none is there, say: it is a word to the user only
+        with contextlib.suppress(Exception):  # no file is there, say: it is a word to the user only
             text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-            self._deaths[trial.trial_id] = _reason(text)
-
-
-def _reason(error: str) -> str:
-    """Return what stands of use in Ray's account of a worker's death, as one line."""
-    if memory := re.search(r"node running low on memory.* was (.+? limit)", error):
-        return f"Ray killed it, as the node had little memory left: {memory[1]}"
-    if detail := error.partition("Worker exit detail: ")[2]:
-        said = detail.partition(" Some common causes")[0].splitlines()[0].rstrip(". ")
-        return (
-            f"it was killed, as the kernel does where memory is short, or crashed (Ray: {said[:MAX_REASON]})"
-        )
-    lines = [line.strip() for line in error.strip().splitlines()]
-    return lines[-1][:MAX_REASON]
+            self._deaths[trial.trial_id] = reason(text)

@@ -33,15 +33,17 @@ def uri_of(spec: SweepSpec, home: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what MLflow, or what stands behind it, complains of, as one line.
+    """Return what MLflow, or what stands behind it, complains of, as one line."""
+    return one_line(str(error).partition("\n")[0] or type(error).__name__)[:300]
 
-    Of a server that cannot be reached, what the system says: MLflow says all that stood in between.
-    """
-    first: BaseException = error
-    while cause := first.__cause__ or first.__context__:
-        first = cause
-    said = first if isinstance(first, ConnectionError | TimeoutError | socket.gaierror) else error
-    return one_line(str(said).partition("\n")[0] or type(error).__name__)[:300]
+
+def _unreached(error: Exception) -> Exception:
+    """Return what the system says of a server that cannot be reached: MLflow says all that stands between."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    last = chain[-1]
+    return last if isinstance(last, ConnectionError | TimeoutError | socket.gaierror) else error
 
 
 def check(uri: str) -> None:
@@ -61,7 +63,7 @@ def check(uri: str) -> None:
         connect(uri).search_experiments(max_results=1)
     except Exception as error:  # of MLflow, of a database's driver that is not installed, of a network
         raise RequestError(
-            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason(error)}. "
+            f"The tracking server --tracking-uri {uri!r} must answer, but: {reason(_unreached(error))}. "
             "Start it (`mlflow server`), or leave --tracking-uri out for a database in the home."
         ) from error
 

@@ -55,18 +55,18 @@ class DatabaseStore:
     def _ids(self, runs: Known, numbers: Iterable[int]) -> dict[int, str]:
         """Return each trial's run id: of a new run one that follows from the sweep and the number.
 
-        So what was uploaded before a death is found again, and not left in MLflow's folder for ever; and
-        what another writer has made meanwhile, which was thought dead, is known. Deleted runs keep theirs.
+        So what was uploaded before a death is found again, and not left in MLflow's folder for ever. Where
+        there is such a run and it is not known, as it was deleted or moved, that one stays as it is.
         """
-        ids = {n: uuid.uuid5(uuid.NAMESPACE_OID, f"{self._spec.id}/{n}").hex for n in numbers}
-        is_there: Any = select(SqlRun.run_uuid, SqlRun.lifecycle_stage).where(
-            SqlRun.run_uuid.in_(ids.values())
-        )
+        known = {number: runs.run_ids[number] for number in numbers if number in runs.run_ids}
+        ids = {
+            n: uuid.uuid5(uuid.NAMESPACE_OID, f"{self._spec.id}/{n}").hex for n in numbers if n not in known
+        }
+        if not ids:
+            return known
         with self._store.ManagedSessionMaker(read_only=True) as session:
-            stages = {run_id: stage for run_id, stage in session.execute(is_there)}
-        runs.run_ids = {n: found for n, found in ids.items() if stages.get(found) == "active"} | runs.run_ids
-        ids = {n: uuid.uuid4().hex if found in stages else found for n, found in ids.items()}
-        return {n: runs.run_ids.get(n, found) for n, found in ids.items()}
+            taken = set(session.scalars(select(SqlRun.run_uuid).where(SqlRun.run_uuid.in_(ids.values()))))
+        return known | {n: uuid.uuid4().hex if found in taken else found for n, found in ids.items()}
 
     def _write_rows(
         self, session: Any, runs: Known, chunk: dict[int, Run], ids: dict[int, str], begun: set[int]
