@@ -33,7 +33,7 @@ class Sizes:
     resume: int = 10_000
     litter: int = 20
     side_by_side: int = 512
-    outage: int = 24
+    outage: int = 12
     broken: int = 1_000
 
 

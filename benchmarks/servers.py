@@ -34,26 +34,40 @@ def serve(site: Site) -> str:
 
 
 class Proxy:
-    """Hands requests on to the server at `uri`, until it is told what shall go wrong; close it at the end."""
+    """Hands requests on to the server at `uri`, until it is told what shall go wrong."""
 
     def __init__(self, uri: str) -> None:
         self._delay_s = 0.0
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(uri, self))
-        self._server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._is_well = threading.Event()
+        self._server: http.server.ThreadingHTTPServer | None = None
+        self._handler = _handler(uri, self)
+        self._port = 0
+        self.recover()
+        self.uri = f"http://127.0.0.1:{self._port}"
 
     def wait(self) -> None:
-        time.sleep(self._delay_s)
+        self._is_well.wait(self._delay_s)
+
+    def recover(self) -> None:
+        """Hand requests on again, at once."""
+        self._is_well.set()
+        if self._server is None:
+            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self._port), self._handler)
+            self._server.daemon_threads = True
+            self._port = self._server.server_address[1]
+            threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def be_late(self, delay_s: float) -> None:
         """Hand each request on after so many seconds."""
         self._delay_s = delay_s
+        self._is_well.clear()
 
     def leave(self) -> None:
         """Let nobody listen any more."""
-        self._server.shutdown()
-        self._server.server_close()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._server = None
 
 
 def _handler(uri: str, proxy: Proxy) -> type[http.server.BaseHTTPRequestHandler]:

@@ -16,7 +16,7 @@ from tuning.records import Cohort, EpochReport, Member, State, TrialSpec, begun_
 from tuning.spec import SweepSpec
 from tuning.study import Study
 from tuning.telling import Recorder, Telling
-from tuning.tolerance import MAX_RETRIES, Deaths, Failures
+from tuning.tolerance import Deaths, Failures, death_cause
 
 
 class Dispatcher:
@@ -184,9 +184,8 @@ class Dispatcher:
             self._split(cohort, deaths=0 if cause else 1)
         elif cause:
             self.end(cohort_id, cause)
-        elif deaths > MAX_RETRIES:
-            last = f"; the last time: {reason}" if reason else ""
-            self.end(cohort_id, f"its worker process or node died {deaths} times in a row{last}")
+        elif deaths > self._failures.retries(is_all=not self.study.values()):
+            self.end(cohort_id, death_cause(deaths, reason))
         else:
             del self.running[cohort_id]
             self.again.append(replace(cohort, members=left))

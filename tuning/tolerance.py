@@ -6,6 +6,13 @@ MAX_RETRIES = 3
 """How often a cohort runs again after its worker or node died, without a new epoch between the deaths."""
 
 
+def death_cause(deaths: int, reason: str | None) -> str:
+    """Return why a trial has failed whose workers died, and what Ray knows of the last death."""
+    often = f"{deaths} times in a row" if deaths > 1 else "as that of a trial before"
+    last = f"; the last time: {reason}" if reason else ""
+    return f"its worker process or node died {often}{last}"
+
+
 class Deaths:
     """Deaths of each cohort's workers since its last new epoch: nodes may come and go."""
 
@@ -46,6 +53,17 @@ class Failures:
         if in_a_row < self._most:
             return None
         return f"{in_a_row} trials in a row failed, the last with: {last_line(cause, 'no cause is known')}"
+
+    def retries(self, *, is_all: bool) -> int:
+        """Return how often a trial runs again after its worker died.
+
+        Not at all where trials have failed before and that is all that there is of the sweep: then a model
+        that kills its process costs a minute, not one for each trial.
+
+        Args:
+            is_all: whether no epoch of the sweep has ended yet.
+        """
+        return 0 if self._failed and is_all else MAX_RETRIES
 
     def _in_a_row(self, number: int) -> int:
         """Return how many trials with successive numbers have failed, this one among them.

@@ -119,6 +119,31 @@ def test_a_trial_whose_worker_died_runs_again_as_it_was_and_not_for_ever(make: M
     assert sweep.log.begun == [(0, first.id)]
 
 
+@pytest.mark.parametrize(("has_trained", "deaths"), [(False, 1), (True, MAX_RETRIES + 1)])
+def test_once_a_trial_has_failed_for_it_one_death_is_enough_unless_any_has_trained(
+    make: Make, has_trained: bool, deaths: int
+) -> None:
+    """So a model that kills its process ends the sweep soon, and nodes that go cost no trial."""
+    sweep = make(all_alike, changed(trials=4, early_stopping=EarlyStopping(kind="none")))
+    if has_trained:
+        trained = sweep.next()
+        sweep.dispatcher.report(next(iter(epochs_of(trained, sweep.loss, sweep.folder, sweep.spec))))
+    first = sweep.next()
+    for _ in range(MAX_RETRIES):
+        sweep.dispatcher.died(first.id)
+        sweep.next()
+    sweep.dispatcher.died(first.id)
+    second = sweep.next()
+    for death in range(deaths):
+        assert len(sweep.log.ended) == 1, death
+        sweep.dispatcher.died(second.id, "killed by SIGKILL")
+        if death + 1 < deaths:
+            assert sweep.next() == second
+    often = "as that of a trial before" if deaths == 1 else "4 times in a row"
+    (_, _, cause) = sweep.log.ended[1]
+    assert cause == f"its worker process or node died {often}; the last time: killed by SIGKILL"
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_deaths_with_progress_between_them_cost_no_trial(make: Make, size: int) -> None:
     """As of 200 epochs on nodes that come and go: here one is lost after each epoch."""
