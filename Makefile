@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 sweep: .venv/installed
 	$(BIN)/tuning sweep cnn
+	@echo "to have tuning at hand: source .venv/bin/activate"
 
 test: .venv/installed
 	$(BIN)/python -m tests

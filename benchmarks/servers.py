@@ -33,13 +33,20 @@ def serve(site: Site) -> str:
     return uri
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that have given up waiting."""
+
+
 class Proxy:
     """Hands requests on to the server at `uri`, until it is told what shall go wrong."""
 
     def __init__(self, uri: str) -> None:
         self._delay_s = 0.0
         self._is_well = threading.Event()
-        self._server: http.server.ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self._handler = _handler(uri, self)
         self._port = 0
         self.recover()
@@ -52,8 +59,7 @@ class Proxy:
         """Hand requests on again, at once."""
         self._is_well.set()
         if self._server is None:
-            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self._port), self._handler)
-            self._server.daemon_threads = True
+            self._server = _Server(("127.0.0.1", self._port), self._handler)
             self._port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -73,10 +73,11 @@ def _looked_at(sweep: str) -> RequestError:
 
 def _driven(path: Path, sweep: str) -> RequestError:
     work = _work(path)
-    state = "running" if work == DRIVES else "taken"
-    return RequestError(
-        f"The sweep {sweep!r} is {state}: {_holder(path)} {work}. Wait for it, or end that process."
-    )
+    state, way_out = "taken", "Wait for it, or end that process."
+    if work == DRIVES:
+        state = "running"
+        way_out = f"`tuning status {sweep} --watch` shows it, `tuning stop {sweep}` or `cancel` ends it."
+    return RequestError(f"The sweep {sweep!r} is {state}: {_holder(path)} {work}. {way_out}")
 
 
 def _opened(path: Path) -> TextIO:

@@ -11,9 +11,9 @@ def status_line(facts: dict[str, Any]) -> str:
     running = ", running now" if facts["driver"] else ""
     found = ""
     if facts["best"]:
-        confirmed = ", confirmed" if facts["best"].get("confirmed") else ""
-        value, trial = facts["best"]["value"], facts["best"]["trial"]
-        found = f"; best {facts['metric']}={value:.5g} (trial {trial}{confirmed})"
+        best = facts["best"]
+        how = ", confirmed" if best.get("confirmed") else ", pruned" if best["state"] == "pruned" else ""
+        found = f"; best {facts['metric']}={best['value']:.5g} (trial {best['trial']}{how})"
     elif facts["top"]:
         first = facts["top"][0]
         found = f"; best so far {facts['metric']}={first['value']:.5g} (trial {first['trial']})"
@@ -43,15 +43,15 @@ def status_text(facts: dict[str, Any]) -> str:
 
 
 def ahead_lines(facts: dict[str, Any]) -> list[str]:
-    """Return that a trial which has not completed is ahead of the best one that has, as no or one line."""
+    """Return that a trial is ahead of the best one that counts as it has not come so far, or nothing."""
     best = facts["best"]
-    if not facts["top"] or best["state"] != "completed" or best.get("confirmed"):
+    if not facts["top"] or best.get("confirmed"):
         return []
     first = facts["top"][0]
-    if first["state"] == "completed" or first["value"] == best["value"]:
+    if first["state"] == best["state"] or first["value"] == best["value"]:
         return []
-    ahead = f"trial {first['trial']}, {first['state']}, has {first['value']:.5g}"
-    return [f"            (of those that completed; {ahead})"]
+    of_which = "of those that completed" if best["state"] == "completed" else "of those that have ended"
+    return [f"            ({of_which}; trial {first['trial']}, {first['state']}, has {first['value']:.5g})"]
 
 
 def top_lines(facts: dict[str, Any]) -> list[str]:
@@ -72,10 +72,11 @@ def cost_lines(facts: dict[str, Any]) -> list[str]:
 def _unfinished(facts: dict[str, Any]) -> list[str]:
     """Return a line per cohort that has trials left."""
     by_place: dict[str, list[int]] = {}
+    nowhere = " (wait for a worker)" if facts["driver"] else ""
     for number in facts["unfinished"]:
         where, cohort = facts["where"][str(number)], facts["cohorts"].get(str(number))
-        by_place.setdefault(f"{where}, cohort {cohort}" if where else "not placed yet", []).append(number)
-    return [f"{_numbers(found)} ({place})" for place, found in by_place.items()]
+        by_place.setdefault(f" ({where}, cohort {cohort})" if where else nowhere, []).append(number)
+    return [f"{_numbers(found)}{place}" for place, found in by_place.items()]
 
 
 def _numbers(found: list[int]) -> str:

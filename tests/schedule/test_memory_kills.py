@@ -12,7 +12,7 @@ from tests import sweeps
 from tuning import ledger
 
 GB = 10**9
-LEFT, HOGGED = 2 * GB, 5 * GB
+LEFT, HOGGED = 4 * GB, 7 * GB
 """What more the node may use before Ray kills, and what a trial takes of it: others use memory, too."""
 
 MODEL = """
