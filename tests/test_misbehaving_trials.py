@@ -52,8 +52,8 @@ KINDS = {
     "raises": ("failed", r"ArithmeticError: of my own \(at misbehaving\.py:\d+"),
     "no memory": ("failed", r"can't allocate memory"),
     "hangs": ("failed", r"no report within --trial-timeout 15 s"),
+    "good": ("completed", ""),  # before the next: where nothing has trained, one death is enough
     "killed": ("failed", r"its worker process or node died 4 times in a row; the last time: it was killed"),
-    "good": ("completed", ""),
 }
 RAISED_IN = {
     "raises": 'raise ArithmeticError("of my own")',

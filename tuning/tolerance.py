@@ -8,9 +8,9 @@ MAX_RETRIES = 3
 
 def death_cause(deaths: int, reason: str | None) -> str:
     """Return why a trial has failed whose workers died, and what Ray knows of the last death."""
-    often = f"{deaths} times in a row" if deaths > 1 else "as that of a trial before"
+    often = f" {deaths} times in a row" if deaths > 1 else ", and no trial has trained an epoch yet"
     last = f"; the last time: {reason}" if reason else ""
-    return f"its worker process or node died {often}{last}"
+    return f"its worker process or node died{often}{last}"
 
 
 class Deaths:

@@ -139,9 +139,9 @@ def test_once_a_trial_has_failed_for_it_one_death_is_enough_unless_any_has_train
         sweep.dispatcher.died(second.id, "killed by SIGKILL")
         if death + 1 < deaths:
             assert sweep.next() == second
-    often = "as that of a trial before" if deaths == 1 else "4 times in a row"
+    often = ", and no trial has trained an epoch yet" if deaths == 1 else " 4 times in a row"
     (_, _, cause) = sweep.log.ended[1]
-    assert cause == f"its worker process or node died {often}; the last time: killed by SIGKILL"
+    assert cause == f"its worker process or node died{often}; the last time: killed by SIGKILL"
 
 
 @pytest.mark.parametrize("size", [1, 2])
