@@ -39,7 +39,7 @@ bench: .venv/installed
 # would hide it from scripts beside it.
 .venv/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed, but this is " + sys.version)'
-	@echo "Setting up .venv: two minutes, the second one in silence, and 6 GB; once ..."
+	@echo "Setting up .venv: two minutes, the second one in silence, and 7 GB; once ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt) || true
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode -r requirements.txt 2>&1 | grep -v -e '^ [-+~] ' -e '^Uninstalled' \

@@ -21,8 +21,9 @@ def main() -> int:
     second = [*SECOND, *sorted(file.name for file in FOLDER.glob("test_*.py"))]
     words = sys.argv[1:]
     print(
-        "Two parts side by side, half an hour on two cores. Behind its number each prints a dot for a test "
-        "that has passed, s for one that is skipped (the end says why), F for one that has failed."
+        "Two parts side by side, half an hour on two cores. Behind its number and the minutes each prints "
+        "a dot for a test that has passed, s for one that is skipped, with the reason at the end, "
+        "F for one that has failed."
     )
     start_s = time.monotonic()
     found = parts.run([["-rs", *words, *(str(FOLDER / name) for name in part)] for part in (first, second)])

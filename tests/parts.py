@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import xml.etree.ElementTree as xml
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,16 +32,17 @@ class Outcome:
 def run(parts: Sequence[Sequence[str]]) -> Outcome:
     """Run parts side by side, each with its own words for pytest.
 
-    What they say is printed line by line, behind the number of the part: a test's name stands beside its own
-    result.
+    What they say is printed line by line, behind the number of the part and the minutes since the start: a
+    test's name stands beside its own result, and where a part stands still is seen.
     """
+    start_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tests-") as folder:
         files = [Path(folder) / f"{number}.xml" for number in range(len(parts))]
         running, relays = [], []
         for number, (part, file) in enumerate(zip(parts, files, strict=True), start=1):
             command = [*PYTEST, *part, f"--junitxml={file}"]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            relays.append(threading.Thread(target=_relay, args=[process.stdout, number]))
+            relays.append(threading.Thread(target=_relay, args=[process.stdout, number, start_s]))
             relays[-1].start()
             running.append(process)
         for relay in relays:
@@ -49,9 +51,10 @@ def run(parts: Sequence[Sequence[str]]) -> Outcome:
         return _outcome([file for file in files if file.exists()], is_green)
 
 
-def _relay(lines: TextIO, number: int) -> None:
+def _relay(lines: TextIO, number: int, start_s: float) -> None:
     for line in lines:
-        print(f"{number} | {line}" if line.strip() else line, end="", flush=True)
+        minutes = (time.monotonic() - start_s) / 60
+        print(f"{number} | {minutes:2.0f} min | {line}" if line.strip() else line, end="", flush=True)
 
 
 def _outcome(results: Iterable[Path], is_green: bool) -> Outcome:

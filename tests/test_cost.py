@@ -60,8 +60,9 @@ def test_it_is_said_in_one_line(found: Cost, text: str) -> None:
 def test_status_json_and_mlflow_tell_the_same(
     home: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = {"resources": tuning.Resources(cpus=0, gpus=0.5), "trials": 6, "epochs": 9, "cohort": 1}
-    result = tuning.sweep(tuning.SweepSpec(model="net", **asked))
+    shares = tuning.Resources(cpus=0, gpus=0.5)
+    spec = tuning.SweepSpec(model="net", trials=6, epochs=9, cohort=1, max_concurrent=1, resources=shares)
+    result = tuning.sweep(spec)
     assert result.states["pruned"] > 0
     capsys.readouterr()
     assert main(["status", "net", "--json"]) == 0

@@ -18,7 +18,7 @@ SECTIONS = {part.split("\n", 1)[0]: part for part in re.split(r"^## ", TEXT, fla
 
 def smaller(command: str) -> list[str]:
     """Return the words after `tuning` of the same command over little."""
-    command = re.sub(r"--trials \d+", "--trials 2 --epochs 1", command)
+    command = re.sub(r"--trials \d+", "--trials 2 --epochs 1 --max-concurrent 1", command)
     return shlex.split(re.sub(r"--top \d+ --seeds \d+", "--top 1 --seeds 2", command))[1:]
 
 

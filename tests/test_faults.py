@@ -383,11 +383,12 @@ def test_a_total_is_never_less_than_the_trials_that_have_begun(own: Path, home: 
     assert fewer.spec.trials == 3
 
 
-def test_a_total_that_is_less_than_the_trials_that_have_begun_is_not_kept(
-    own: Path, home: Path, ray_cluster: Any
+def test_a_total_that_is_less_than_the_trials_that_have_begun_is_said_and_not_kept(
+    own: Path, home: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tuning.sweep(spec(own, "good", trials=2))
     tuning.sweep(spec(own, "good", trials=1))
+    assert "--trials 1: 2 trials have begun, which stay and count" in capsys.readouterr().err
     assert notation.load(home / "line" / "spec.yaml").trials == 2
 
 

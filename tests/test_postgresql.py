@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,13 @@ def test_study_mlflow_and_checkpoints_agree(
     database: str, home: Path, ray_cluster: Any, tmp_path: Path
 ) -> None:
     with serving_mlflow(tmp_path, database) as address:
-        spec = tuning.SweepSpec(model="net", trials=6, epochs=9, tracking_uri=address)
+        spec = tuning.SweepSpec(model="net", trials=6, epochs=9, max_concurrent=2, tracking_uri=address)
         result = tuning.sweep(spec)
         assert sum(result.states.values()) == 6
         ledgers = sweeps.read("net", home, address)
         sweeps.assert_they_agree(result, ledgers)
         assert ledgers.parent.info.status == "FINISHED"
-        longer = tuning.sweep(tuning.SweepSpec(model="net", trials=8, epochs=9, tracking_uri=address))
+        longer = tuning.sweep(replace(spec, trials=8))
         sweeps.assert_they_agree(longer, sweeps.read("net", home, address))
         best = tuning.load_best("net", tracking_uri=address)
         assert best.trial.value == pytest.approx(longer.best.value if longer.best else None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning.records import Cohort, Member, State, TrialRecord, TrialSpec, best_epoch, best_trial
+from tuning.records import Cohort, Fleet, Member, Span, State, TrialRecord, TrialSpec, best_epoch, best_trial
 
 repeatable = settings(derandomize=True, deadline=None)
 
@@ -136,3 +136,14 @@ def test_a_value_of_zero_is_a_value() -> None:
 @pytest.mark.parametrize("state", ["diverged", "failed", "running", "interrupted"])
 def test_trials_that_came_to_nothing_are_never_best(state: str) -> None:
     assert best_trial([record(0, state, 1.0), record(1, "completed", None)], "min") is None
+
+
+def test_a_killed_drivers_time_counts_until_a_worker_of_it_last_trained() -> None:
+    spans = (Span("host", 7, 103.0, 110.0), Span("host", 8, 203.0, 210.0), Span("host", 9, 301.0, 330.0))
+    trial = TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, spans=spans)
+    killed, told, last = (100.0, None), (200.0, 220.0), (300.0, None)
+    assert Fleet(drives=(killed, told, last)).lost_s([trial], is_alive=False) == 10 + 30
+    assert Fleet(drives=(killed, told, last)).lost_s([trial], is_alive=True) == 10, "it counts its own"
+    assert Fleet(drives=(killed, (120.0, None), told)).lost_s([trial], is_alive=False) == 10, (
+        "one had no work"
+    )

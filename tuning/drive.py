@@ -70,6 +70,8 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
         planned = replace(planned, spec=replace(spec, resources=size))
         study = open_study(planned)
         keep_spec(replace(spec, trials=study.spec.trials), where)
+        if study.spec.trials > spec.trials:
+            say(f"--trials {spec.trials}: {study.spec.trials} trials have begun, which stay and count")
         planned = replace(planned, spec=study.spec)
         if planned.earlier is not None:
             say(planned.earlier.note)
@@ -180,6 +182,7 @@ def _carry_on(
             if dispatcher.halted in (None, closing.INTERRUPTED):
                 listener.keep()
                 study.places.leave_all()
+            with contextlib.suppress(OSError):  # as of the disk that is full, and has halted the sweep
                 study.facts.end_drive(time.time())
         faults.place("before-end")
         cluster.release()

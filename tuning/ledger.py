@@ -177,7 +177,7 @@ def sweep_of(study: "Study", where: SweepPaths, driver: str | None) -> Sweep:
     spec, trials = study.spec, study.trials()
     if driver is None:
         trials = [trial.without_driver() for trial in trials]
-    confirmation = study.facts.confirmation()
+    fleet, confirmation = study.facts.fleet(), study.facts.confirmation()
     best = best_of(trials, study.mode, confirmation)
     return Sweep(
         spec=spec,
@@ -185,8 +185,8 @@ def sweep_of(study: "Study", where: SweepPaths, driver: str | None) -> Sweep:
         trials=trials,
         best=best,
         test=study.facts.test(best.number) if best else None,
-        wall_s=study.facts.wall_s(),
-        fleet=study.facts.fleet(),
+        wall_s=study.facts.wall_s() + fleet.lost_s(trials, is_alive=driver is not None),
+        fleet=fleet,
         cost=cost(spec, trials, sizing_of(spec, where), study.facts.epoch_s()),
         notes=study.facts.notes(),
         confirmation=confirmation,

@@ -182,6 +182,33 @@ class Fleet:
     drives: Sequence[tuple[float, float | None]] = ()
     """Begin and end of each, in seconds of the wall clock; the latter is None of one that lives or died."""
 
+    def lost_s(self, trials: Iterable[TrialRecord], is_alive: bool) -> float:
+        """Return for how long drivers were at work that died, each until a worker of it last trained.
+
+        Args:
+            is_alive: whether the last driver still is.
+        """
+        work = [(span.begin_s, span.end_s) for trial in trials for span in trial.spans]
+        drives = self.drives[:-1] if is_alive else self.drives
+        found = zip(drives, ended(drives, work), strict=True)
+        return sum(end - begin for (_, told), (begin, end) in found if told is None)
+
+
+def ended(
+    drives: Sequence[tuple[float, float | None]], work: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return begin and end of each drive; one without an end has it where a worker of it last trained.
+
+    Args:
+        work: begin and end of trainings, in seconds of the wall clock, as what drives have.
+    """
+    found = []
+    for index, (begin, end) in enumerate(drives):
+        until = drives[index + 1][0] if index + 1 < len(drives) else math.inf
+        last = max((min(one[1], until) for one in work if one[0] < until), default=begin)
+        found.append((begin, max(begin, last) if end is None else end))
+    return found
+
 
 def improves(value: float, best: float | None, mode: Mode | None) -> bool:
     """Whether a finite value is better than the best so far, if there is one; an equal one is not."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
 
+from tuning.cli import main
+
 
 def test_it_opens_on_training_runs_without_an_assistant(page: Page, address: str) -> None:
     page.goto(address)
@@ -97,3 +99,17 @@ def test_the_report_opens_among_the_sweeps_artifacts(
         assert found[-1 if reverse else 0] <= best * (1 + 1e-5)
     report.locator("#trials thead").get_by_role("button", name="trial").click()
     assert numbers.all_inner_texts() == [str(number) for number in range(9)]
+
+
+def test_what_is_inside_a_trial_opens_among_the_trials_artifacts(
+    page: Page, address: str, runs: dict[str, Run], sweep_home: Path, pictures: Path
+) -> None:
+    assert main(["inspect", "batchnorm_net", "--trial", "3", "--home", str(sweep_home)]) == 0
+    run = runs["trial-00003"].info
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.goto(f"{address}/#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts")
+    page.get_by_text("inspect-trial-00003.html").first.click()
+    inside = page.frame_locator("iframe")
+    expect(inside.get_by_role("heading", name="batchnorm_net, trial 3")).to_be_visible()
+    expect(inside.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    page.screenshot(path=pictures / "inspection.png")

@@ -141,7 +141,9 @@ def test_text_is_a_line_per_difference_and_one_that_sums_up(
     ]
     assert main(["doctor", NAME, *home]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said == [*lines, f"{NAME}: 2 differences left; `tuning doctor {NAME} --fix` mends 2"]
+    resume = f"what a killed driver has left, `tuning resume {NAME}` does, too"
+    way = f"`tuning doctor {NAME} --fix` mends 2 ({resume})"
+    assert said == [*lines, f"{NAME}: 2 differences left; {way}"]
     assert main(["doctor", NAME, *home, "--fix"]) == 0
     said = capsys.readouterr().out.splitlines()
     agree = f"{NAME}: 2 differences mended, study, MLflow and checkpoints agree on 5 trials"

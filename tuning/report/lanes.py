@@ -1,12 +1,11 @@
 """Which workers a sweep had, when each trained, and when there was nobody to have it train."""
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tuning.records import Fleet, TrialRecord
+from tuning.records import Fleet, TrialRecord, ended
 
 Interval = tuple[float, float]
 """Begin and end, in seconds of the wall clock."""
@@ -82,11 +81,7 @@ def _drives(work: Sequence[Interval], fleet: Fleet) -> Iterator[Interval]:
 
     One that died, or was of an earlier version, counts until a worker of it trained last.
     """
-    drives = [*((begin, None) for begin, _ in work[:1]), *fleet.drives]
-    for index, (begin, end) in enumerate(drives):
-        if end is None:
-            until = drives[index + 1][0] if index + 1 < len(drives) else math.inf
-            end = max((min(last, until) for first, last in work if first < until), default=begin)
+    for begin, end in ended([*((begin, None) for begin, _ in work[:1]), *fleet.drives], work):
         begin, end = max(begin, work[0][0]), min(end, work[-1][1])
         if begin < end:
             yield begin, end

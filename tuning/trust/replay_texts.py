@@ -73,7 +73,7 @@ def text(found: Replay) -> str:
 
 def _stretch(one: Stretch) -> str:
     epochs = f"epoch {one.first}" if one.first == one.last else f"epochs {one.first} to {one.last}"
-    return f"{epochs} {'alone' if one.width == 1 else f'as {one.slot + 1} of {one.width}'}"
+    return f"{epochs} {'alone' if one.width == 1 else f'as row {one.slot + 1} of a stack of {one.width}'}"
 
 
 def _standard(found: Replay) -> str:
