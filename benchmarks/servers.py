@@ -76,29 +76,47 @@ class Proxy:
         self._server = None
 
 
-def _handler(uri: str, proxy: Proxy) -> type[http.server.BaseHTTPRequestHandler]:
-    target = urlsplit(uri).netloc
+class HandsOn(http.server.BaseHTTPRequestHandler):
+    """Hands each request on to the server at `target`, host and port, and its answer back."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def hand_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            proxy.wait()
-            server = http.client.HTTPConnection(target, timeout=60)
-            headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
-            server.request(self.command, self.path, body, headers)
-            answer = server.getresponse()
-            content = answer.read()
-            server.close()
+    target: str
+
+    def before(self) -> None:
+        """Called before a request is handed on."""
+
+    def is_answered(self) -> bool:
+        """Whether the answer to the request goes back; the connection is closed otherwise."""
+        return True
+
+    def hand_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.before()
+        server = http.client.HTTPConnection(self.target, timeout=60)
+        headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
+        server.request(self.command, self.path, body, headers)
+        answer = server.getresponse()
+        content = answer.read()
+        server.close()
+        self.close_connection = True
+        if self.is_answered():
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.getheader("Content-Type", "application/json"))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = hand_on
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = hand_on
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _handler(uri: str, proxy: Proxy) -> type[HandsOn]:
+    class Handler(HandsOn):
+        target = urlsplit(uri).netloc
+
+        def before(self) -> None:
+            proxy.wait()
 
     return Handler
 

@@ -34,12 +34,17 @@ def began(number: int) -> Run:
     return Run(TrialSpec(number=number, hyperparameters={"lr": 0.1}), metrics={("val_loss", 1): (0.5, 1000)})
 
 
-def runs(job: Job) -> dict[str, Any]:
-    """Return the runs that MLflow has of the sweep, by name."""
+def runs_of_all(job: Job) -> list[Any]:
+    """Return all runs that MLflow has of the sweep, also several of one name."""
     client = sweeps.MlflowClient(job.uri)
     experiment = client.get_experiment_by_name("net")
     assert experiment is not None
-    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def runs(job: Job) -> dict[str, Any]:
+    """Return them by name."""
+    return {run.info.run_name: run for run in runs_of_all(job)}
 
 
 def wait_for(what: str, is_so: Callable[[], object]) -> None:

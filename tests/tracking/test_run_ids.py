@@ -1,12 +1,11 @@
 """A trial's run id follows from sweep and number: what a death interrupts is not begun beside it."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import sweeps
-from tests.tracking.jobs import CLOSE, began, news, runs, spooled
+from tests.tracking.jobs import CLOSE, began, news, runs, runs_of_all, spooled
 from tuning import faults
 from tuning.records import State
 from tuning.tracking.messages import Job
@@ -27,13 +26,6 @@ def death(_: str) -> None:
 def artifacts(job: Job) -> set[str]:
     """Return the runs that have a folder of artifacts."""
     return {path.name for path in job.home.glob("mlartifacts/*")}
-
-
-def all_runs(job: Job) -> list[Any]:
-    client = sweeps.MlflowClient(job.uri)
-    experiment = client.get_experiment_by_name("net")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
 
 
 def test_what_was_uploaded_before_a_death_is_of_the_run_that_is_written_after_it(
@@ -71,4 +63,4 @@ def test_a_run_that_another_writer_has_made_meanwhile_is_beside_its_own_until_th
     spooled(job, {0: FAILED})
     first.run(news(CLOSE))
     Writer(job).run(news(CLOSE))
-    assert runs(job)["trial-00000"].info.status == "FAILED" and len(all_runs(job)) == 2
+    assert runs(job)["trial-00000"].info.status == "FAILED" and len(runs_of_all(job)) == 2

@@ -7,13 +7,12 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import sweeps
 from tests.late_server import late_server
-from tests.tracking.jobs import CLOSE, SPEC, began, news, runs, spooled
+from tests.tracking.jobs import CLOSE, SPEC, began, news, runs, runs_of_all, spooled
 from tuning.records import State, TrialRecord
 from tuning.tracking import writer
 from tuning.tracking.messages import Close, Job
@@ -57,13 +56,6 @@ def test_runs_that_are_there_twice_are_reduced_to_the_one_that_has_ended(job: Jo
     kept = {run.info.run_id for run in runs_of_all(job) if run.info.status == "FINISHED"}
     Writer(job).run(news(CLOSE))
     assert {run.info.run_id for run in runs_of_all(job)} == kept
-
-
-def runs_of_all(job: Job) -> list[Any]:
-    client = sweeps.MlflowClient(job.uri)
-    experiment = client.get_experiment_by_name("net")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
 
 
 def test_a_parent_whose_spec_a_death_kept_away_gets_it(job: Job) -> None:

@@ -15,14 +15,11 @@ import torch
 import tuning
 from tests import trusted
 from tests.test_cohorts import own
-from tuning import ledger, notation, paths, plan, references, storage
+from tuning import ledger, paths, references, storage
 from tuning.cli import main
 from tuning.engine import machine
-from tuning.engine.replay import Stretch, stretches
-from tuning.records import EpochReport, Place, State, TrialRecord
-from tuning.schedule.messages import Message
+from tuning.records import State, TrialRecord
 from tuning.spec import Resources, SweepSpec
-from tuning.study import Study
 from tuning.trust import record, replay
 from tuning.trust.comparison import Row, near
 
@@ -220,66 +217,6 @@ def test_on_a_gpu_no_bits_are_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ["it is trained on a GPU, where kernels may add in another order each time"]
 
 
-# ---- where it trained --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("stacks", "until", "expected"),
-    [
-        ([[1, 0, 1]], 3, [Stretch(1, 3, 0, 1)]),
-        (
-            [[1, 2, 4], [2, 0, 2], [4, 0, 1]],
-            9,
-            [Stretch(1, 1, 2, 4), Stretch(2, 3, 0, 2), Stretch(4, 9, 0, 1)],
-        ),
-        ([[1, 2, 4], [2, 0, 2]], 1, [Stretch(1, 1, 2, 4)]),
-        # after a death: from the last epoch that was saved in halves, or from the start
-        ([[1, 3, 4], [3, 1, 2]], 5, [Stretch(1, 2, 3, 4), Stretch(3, 5, 1, 2)]),
-        ([[1, 3, 4], [4, 0, 4], [1, 1, 2]], 5, [Stretch(1, 5, 1, 2)]),
-    ],
-)
-def test_the_record_tells_in_which_stack_each_epoch_was_trained(
-    stacks: list[list[int]], until: int, expected: list[Stretch]
-) -> None:
-    assert stretches(stacks, until) == expected
-
-
-@pytest.mark.parametrize("stacks", [[], [[2, 0, 1]], [[1, 4, 4]]])
-def test_a_record_that_does_not_tell_is_refused(stacks: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="do not tell where it trained"):
-        stretches(stacks, 3)
-
-
-def place(stacks: list[list[int]], *reports: EpochReport, cohort: str = "c") -> list[Place]:
-    """Return what a worker's message tells of where trials train."""
-    worker = {"host": "here", "pid": 1, "gpus": "", "sent_at": 1.0}
-    message = Message(
-        worker=worker, cohort=cohort, reports=reports, stacks=stacks, machine="Abacus", threads=2
-    )
-    return list(message.places())
-
-
-def trained(trial: int, epoch: int, seconds: float = 1.0) -> EpochReport:
-    return EpochReport(trial=trial, epoch=epoch, metrics={"val_loss": 1.0}, seconds=seconds)
-
-
-def test_epochs_of_an_attempt_that_died_are_not_counted_to_the_one_that_reports_them() -> None:
-    (found,) = place([[3, 5]], trained(5, 1, seconds=0), trained(5, 2, seconds=0), trained(5, 3))
-    assert (found.epoch, found.slot, found.width, found.machine, found.threads) == (3, 1, 2, "Abacus", 2)
-    assert place([], trained(5, 1, seconds=0)) == [], "nothing was trained here"
-
-
-def test_a_cohort_that_runs_again_without_some_of_its_members_is_another_stack(unfinished: Path) -> None:
-    found = notation.load(unfinished / "demo" / "spec.yaml")
-    opened = Study(found, unfinished / "demo" / "study.journal", write=True)
-    for stacks, epoch in (([[0, 1, 2]], 1), ([[0, 1, 2]], 2), ([[1, 2]], 3), ([[1, 2]], 4), ([[1, 2]], 1)):
-        opened.places.keep(place(stacks, trained(1, epoch)))
-    opened.places.keep(place([], trained(1, 5), cohort="d"))
-    record = opened.trials()[1]
-    assert record.stacks == [[1, 1, 3], [3, 0, 2], [1, 0, 2], [5, 0, 1]]
-    assert record.machines == [[1, "Abacus", 2]]
-
-
 # ---- what cannot be replayed -------------------------------------------------------------------
 
 
@@ -298,17 +235,6 @@ def test_a_trial_without_a_checkpoint_or_with_other_data_has_one_clear_message(
     assert "has no trial 99; it has 0 to 15" in capsys.readouterr().err
     assert main(["replay", "other", "0", "--home", str(copy)]) == 2
     assert "other" in capsys.readouterr().err
-
-
-@pytest.fixture
-def unfinished(tmp_path: Path) -> Path:
-    """A home with a sweep whose driver has died: a trial failed, another was running."""
-    planned = plan.prepare(SweepSpec(model="net", name="demo", trials=9, home=str(tmp_path)))
-    storage.write(str(planned.paths.spec), notation.dump(replace(planned.spec, id="1" * 32)).encode())
-    opened = Study(planned.spec, planned.paths.journal, write=True)
-    opened.ask_many(2)
-    opened.tell(0, State.FAILED, "Traceback ...\nValueError: no")
-    return tmp_path
 
 
 @pytest.mark.parametrize(
