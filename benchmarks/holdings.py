@@ -103,12 +103,12 @@ def read(home: Path, name: str) -> Holdings:
     """Read what there is of a sweep that nobody drives."""
     files = frozenset(str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir())
     from tuning import ledger
-    from tuning.tracking import client
+    from tuning.tracking import client, finding
 
     sweep = ledger.open_sweep(name, str(home))
     mlflow = client.connect(client.default_uri(home))
     experiments = [found.experiment_id for found in mlflow.search_experiments()]
-    runs = [run for one in experiments for run in client.find_runs(mlflow, one, str(sweep.spec.id))]
+    runs = [run for one in experiments for run in finding.find_runs(mlflow, one, str(sweep.spec.id))]
     parents = [run for run in runs if run.data.tags["tuning.kind"] == "sweep"]
     trials = [(int(run.data.tags["tuning.trial"]), run) for run in runs if run not in parents]
     return Holdings(

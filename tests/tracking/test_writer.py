@@ -8,7 +8,8 @@ from tests import sweeps
 from tests.tracking.jobs import CLOSE, began, news, runs, spooled
 from tuning.confirmed import Confirmation, Confirmed
 from tuning.records import State, TrialRecord
-from tuning.tracking import writer
+from tuning.tracking import inventory, writer
+from tuning.tracking.client import run_id_of
 from tuning.tracking.messages import Close, Job
 from tuning.tracking.pending import Run
 from tuning.tracking.spool import Spool
@@ -184,3 +185,24 @@ def test_a_traceback_is_an_artifact_and_its_last_line_the_cause(job: Job) -> Non
     run = runs(job)["trial-00000"]
     assert run.data.tags["tuning.cause"] == "ValueError: it broke"
     assert sweeps.MlflowClient(job.uri).list_artifacts(run.info.run_id)[0].path == "cause.txt"
+
+
+def test_an_experiment_that_was_renamed_is_still_the_sweeps(job: Job) -> None:
+    spooled(job, {0: began(0)})
+    Writer(job).run(news(CLOSE))
+    client = sweeps.MlflowClient(job.uri)
+    experiment = client.get_experiment_by_name("net")
+    assert experiment is not None
+    client.rename_experiment(experiment.experiment_id, "nets of last week")
+    client.create_experiment("net")  # as of a sweep that began since
+    spooled(job, {1: began(1)})
+    Writer(job).run(news(CLOSE))
+    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(names) == ["again", "trial-00000", "trial-00001"]
+    found = inventory.read(job.spec, "net", job.uri)
+    assert (
+        found is not None
+        and found.experiment_id == experiment.experiment_id
+        and set(found.children) == {0, 1}
+    )
+    assert run_id_of(job.uri, "net", str(job.spec.id), 1) == found.children[1][0].info.run_id

@@ -12,6 +12,7 @@ from typing import Any
 from tuning import notation, paths
 from tuning.errors import RequestError, one_line, without_passwords
 from tuning.spec import SweepSpec
+from tuning.tracking.finding import experiment_of, pages
 
 ID_BEGIN = 8
 """So many characters of a sweep's id tell sweeps of one name apart."""
@@ -81,19 +82,6 @@ def bound_waiting() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
-def find_runs(client: Any, experiment_id: str, sweep_id: str, **options: Any) -> list[Any]:
-    """Return all runs of a sweep, parent and children; `options` as `search_runs` takes them."""
-    found: list[Any] = []
-    token = None
-    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}'"
-    while True:
-        page = client.search_runs([experiment_id], wanted, max_results=5000, page_token=token, **options)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
 def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | None:
     """Return the MLflow run of a trial; None if there is none (yet), or no server answers."""
     bound_waiting()
@@ -104,7 +92,7 @@ def run_id_of(uri: str, experiment: str, sweep_id: str, number: int) -> str | No
     wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.trial` = '{number}'"
     try:
         client = connect(uri)
-        found = client.get_experiment_by_name(experiment)
+        found = experiment_of(client, experiment, sweep_id)
         runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
     except (MlflowException, OSError):
         return None
@@ -126,7 +114,7 @@ def attach(
     which = "tags.`tuning.kind` = 'sweep'" if trial is None else f"tags.`tuning.trial` = '{trial}'"
     try:
         client = connect(uri)
-        found = client.get_experiment_by_name(experiment)
+        found = experiment_of(client, experiment, sweep_id)
         wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and {which}"
         runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
         if not runs:
@@ -174,7 +162,7 @@ def downloaded_checkpoint(uri: str, name: str, trial: int | None) -> Iterator[tu
 def _download(uri: str, name: str, trial: int | None, scratch: str) -> tuple[Path, Path]:
     """Return a trial's checkpoint and the sweep's spec, as files in the folder `scratch`."""
     client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
     parent = _parent(client, experiments, name, uri)
     tags = parent.data.tags
     number = tags.get("tuning.best_trial") if trial is None else str(trial)

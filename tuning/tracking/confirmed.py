@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tuning.confirmed import Confirmation
 from tuning.records import TrialRecord
 from tuning.spec import SweepSpec
-from tuning.tracking import client, known, registry
+from tuning.tracking import client, finding, known, registry
 from tuning.tracking.champion import Champion
 from tuning.tracking.messages import Answer
 
@@ -29,8 +29,8 @@ def tell(
     client.bound_waiting()
     try:
         connected = client.connect(uri)
-        found = connected.get_experiment_by_name(experiment)
-        runs = client.find_runs(connected, found.experiment_id, str(spec.id)) if found else []
+        found = finding.experiment_of(connected, experiment, str(spec.id))
+        runs = finding.find_runs(connected, found.experiment_id, str(spec.id)) if found else []
         parents = [run for run in runs if run.data.tags.get("tuning.kind") == "sweep"]
         if len(parents) != 1:
             return f"the sweep has {len(parents)} runs of its own"

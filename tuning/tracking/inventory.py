@@ -11,7 +11,8 @@ from typing import Any
 from tuning import paths
 from tuning.errors import SweepError, first_line, one_line, without_passwords
 from tuning.spec import SweepSpec
-from tuning.tracking.client import bound_waiting, connect, find_runs
+from tuning.tracking.client import bound_waiting, connect
+from tuning.tracking.finding import experiment_of, find_runs
 
 Points = dict[tuple[str, int], list[float]]
 """Values by (metric, step): more than one where a point is doubled."""
@@ -59,7 +60,7 @@ def read(spec: SweepSpec, experiment: str, uri: str) -> Inventory | None:
 def _read(client: Any, spec: SweepSpec, experiment: str) -> Inventory:
     from mlflow.entities import ViewType
 
-    found = client.get_experiment_by_name(experiment)
+    found = experiment_of(client, experiment, str(spec.id))
     if found is None:
         return Inventory(client=client)
     id_, is_deleted = found.experiment_id, found.lifecycle_stage != "active"

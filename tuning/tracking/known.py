@@ -15,7 +15,8 @@ from tuning.errors import without_passwords
 from tuning.records import TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking import view
-from tuning.tracking.client import OWN_DATABASES, default_uri, find_runs
+from tuning.tracking.client import OWN_DATABASES, default_uri
+from tuning.tracking.finding import experiment_of, find_runs
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def read(
     Args:
         began_ms: when the sweep began, if it begins now.
     """
-    found = Known(_experiment_id(client, experiment, uri, home), "")
+    found = Known(_experiment_id(client, experiment, spec, uri, home), "")
     parents: list[Any] = []
     children: dict[int, list[Any]] = defaultdict(list)
     for run in find_runs(client, found.experiment_id, str(spec.id)):
@@ -159,10 +160,10 @@ def _make_parent(
     return run_id
 
 
-def _experiment_id(client: Any, name: str, uri: str, home: Path) -> str:
+def _experiment_id(client: Any, name: str, spec: SweepSpec, uri: str, home: Path) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
+    found = experiment_of(client, name, str(spec.id))
     if found is None:
         # Without a server MLflow would put artifacts wherever this process was started.
         location = paths.tracking_artifacts(home).as_uri() if uri.startswith(OWN_DATABASES) else None

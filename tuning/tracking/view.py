@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from tuning.spec import SweepSpec
 from tuning.tracking.client import ID_BEGIN, connect
+from tuning.tracking.finding import pages
 
 SHARED = "mlflow.sharedViewState."
 """Tags of an experiment that begin so are views; the rest is what the address names."""
@@ -35,7 +36,7 @@ def link(experiment_id: str, sweep_id: str) -> str:
 def newest(uri: str) -> tuple[str, str] | None:
     """Return the name of the sweep that began last, and its view's link; None where there is none."""
     client = connect(uri)
-    experiments = {one.experiment_id: one for one in client.search_experiments()}
+    experiments = {one.experiment_id: one for one in pages(client.search_experiments)}
     runs = client.search_runs(
         list(experiments), "tags.`tuning.kind` = 'sweep'", max_results=1, order_by=["start_time DESC"]
     )
