@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,15 @@ def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
 
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_was_killed_while_it_made_a_database_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    mark = f".mlflow.db-{socket.gethostname()}"
+    left, lives = (tmp_path / f"{mark}-{process}-x" for process in (killed.pid, os.getpid()))
+    for folder in (left, lives):
+        folder.mkdir()
+        (folder / "mlflow.db").write_bytes(b"half")
+    client.connect(f"sqlite:///{tmp_path}/mlflow.db").search_experiments()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [lives.name, "mlflow.db"], "nor to who lives"

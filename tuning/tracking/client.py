@@ -1,6 +1,7 @@
 """Asking MLflow: does it answer, which run is a trial's, give me a checkpoint."""
 
 import contextlib
+import glob
 import os
 import shutil
 import socket
@@ -222,7 +223,11 @@ def _make_database(file: Path) -> None:
     """
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
+    mark = f".{file.name}-{socket.gethostname()}-"
+    for left in file.parent.glob(f"{glob.escape(mark)}*"):
+        if not _is_alive(left.name.removeprefix(mark).partition("-")[0]):  # it was killed meanwhile
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{mark}{os.getpid()}-", dir=file.parent) as scratch:
         aside = Path(scratch) / file.name
         MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
         try:
@@ -231,3 +236,13 @@ def _make_database(file: Path) -> None:
             pass
         except OSError:  # a disk without links
             os.replace(aside, file)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
