@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,29 @@ COMPILING = (
     "--compile: each worker compiles the steps that it repeats; the first time on a machine that takes it "
     "up to a minute"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What carries out one sweep: who has its trials trained, who records them, the screen."""
+
+    planned: Plan
+    dispatcher: Dispatcher
+    tracker: Tracker
+    progress: screen.Progress
+    clock: Clock
+    driver: str
+    """Host and process."""
+    asked: set[Ending] = field(default_factory=set)
+    """How the sweep was to end early."""
+
+    def end_early(self, ending: Ending) -> None:
+        self.asked.add(ending)
+        if ending is Ending.STOPPED:
+            self.dispatcher.closing = True
+        else:
+            self.dispatcher.halted = self.dispatcher.halted or closing.INTERRUPTED
+        self.progress.ends_early(ending)
 
 
 def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
@@ -79,7 +102,9 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
             say(f"warning: {doubt}")
             study.facts.add_note(doubt)
         with _timed(study, clock), screen.Progress(study.spec, terminal, study.trials()) as progress:
-            dispatcher, ending, best = _carry_on(planned, study, cluster, most, progress, clock, driver)
+            parts = _parts(planned, study, most, progress, clock, driver)
+            ending, best = _carry_on(parts, cluster)
+        halted = parts.dispatcher.halted
         return SweepResult(
             name=where.name,
             home=str(where.home),
@@ -87,7 +112,7 @@ def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult
             best=best,
             total=study.spec.trials,
             wall_s=clock.elapsed_s(),
-            halted=None if dispatcher.halted == closing.INTERRUPTED else dispatcher.halted,
+            halted=None if halted == closing.INTERRUPTED else halted,
             ending=ending,
             startup_s=clock.marks,
         )
@@ -125,16 +150,9 @@ def _check_tracking(planned: Plan) -> None:
         print(one_line(said), file=sys.stderr)
 
 
-def _carry_on(
-    planned: Plan,
-    study: Study,
-    cluster: "Cluster",
-    most_workers: int,
-    progress: screen.Progress,
-    clock: Clock,
-    driver: str,
-) -> tuple[Dispatcher, Ending | None, TrialRecord | None]:
-    """Train what is left, then end the sweep; MLflow is closed whatever happens."""
+def _parts(
+    planned: Plan, study: Study, most_workers: int, progress: screen.Progress, clock: Clock, driver: str
+) -> _Parts:
     spec = study.spec
     folder = planned.paths.storage(spec.storage, str(spec.id))
     uri = client.uri_of(spec, planned.paths.home)
@@ -148,46 +166,33 @@ def _carry_on(
         save_best=partial(unfinished.save_best, study, folder, planned.splits),
         driver=driver,
     )
-    asked: set[Ending] = set()
+    return _Parts(planned, dispatcher, tracker, progress, clock, driver)
 
-    def end_early(ending: Ending) -> None:
-        asked.add(ending)
-        if ending is Ending.STOPPED:
-            dispatcher.closing = True
-        else:
-            dispatcher.halted = dispatcher.halted or closing.INTERRUPTED
-        progress.ends_early(ending)
 
+def _carry_on(parts: _Parts, cluster: "Cluster") -> tuple[Ending | None, TrialRecord | None]:
+    """Train what is left, then end the sweep; MLflow is closed whatever happens."""
+    planned, dispatcher, tracker, progress = parts.planned, parts.dispatcher, parts.tracker, parts.progress
+    study, folder = dispatcher.study, dispatcher.folder
     remains.refuse_absent(folder, study.trials())
     attempt = attempts.begin(folder)
     shutil.rmtree(planned.paths.scratch, ignore_errors=True)  # of a driver that died
     unfinished.save_best(study, folder, planned.splits)
     waiting = unfinished.taken_up(study, folder)
     with (
-        Interrupt(partial(end_early, Ending.INTERRUPTED), tracker.hurry) as interrupt,
-        closing.closed(tracker, dispatcher, progress, asked) as end,
+        Interrupt(partial(parts.end_early, Ending.INTERRUPTED), tracker.hurry) as interrupt,
+        closing.closed(tracker, dispatcher, progress, parts.asked) as end,
     ):
         tracker.restore(study.trials(), {trial.number: history for trial, history, _ in waiting})
         dispatcher.resume(waiting)
         if dispatcher.is_done and dispatcher.halted is None:
             more = "a larger total (--trials) asks for more, another --name begins anew"
-            progress.say(f"all {spec.trials} trials have ended; {more}")
+            progress.say(f"all {study.spec.trials} trials have ended; {more}")
         elif (nodes := _nodes(cluster, interrupt, progress)) is not None:
-            clock.mark("Ray up")
-            settle.begin_drive(study, nodes, most_workers)
-            progress.phase("starting workers")
-            listener = Listener(study, tracker, progress, clock)
-            with endings.listening(planned.paths.request, driver, end_early):
-                _schedule(planned, dispatcher, attempt, listener, interrupt, progress)
-            if dispatcher.halted in (None, closing.INTERRUPTED):
-                listener.keep()
-                study.places.leave_all()
-            with contextlib.suppress(OSError):  # as of the disk that is full, and has halted the sweep
-                study.facts.end_drive(time.time())
+            _train(parts, nodes, attempt, interrupt)
         faults.place("before-end")
         cluster.release()
-        closing.fill(end, planned, dispatcher, progress, asked, interrupt, clock)
-    return dispatcher, closing.ending(asked, study), end.best  # Ctrl-C may have come since
+        closing.fill(end, planned, dispatcher, progress, parts.asked, interrupt, parts.clock)
+    return closing.ending(parts.asked, study), end.best  # Ctrl-C may have come since
 
 
 def _nodes(cluster: "Cluster", interrupt: Interrupt, progress: screen.Progress) -> "list[Node] | None":
@@ -200,17 +205,27 @@ def _nodes(cluster: "Cluster", interrupt: Interrupt, progress: screen.Progress) 
         return None
 
 
-def _schedule(
-    planned: Plan,
-    dispatcher: Dispatcher,
-    attempt: str,
-    listener: Listener,
-    interrupt: Interrupt,
-    progress: screen.Progress,
-) -> None:
+def _train(parts: _Parts, nodes: "list[Node]", attempt: str, interrupt: Interrupt) -> None:
+    """Have trials trained, and keep for how long they were and what they took."""
+    dispatcher, study = parts.dispatcher, parts.dispatcher.study
+    parts.clock.mark("Ray up")
+    settle.begin_drive(study, nodes, dispatcher.workers)
+    parts.progress.phase("starting workers")
+    listener = Listener(study, parts.tracker, parts.progress, parts.clock)
+    with endings.listening(parts.planned.paths.request, parts.driver, parts.end_early):
+        _schedule(parts, attempt, listener, interrupt)
+    if dispatcher.halted in (None, closing.INTERRUPTED):
+        listener.keep()
+        study.places.leave_all()
+    with contextlib.suppress(OSError):  # as of the disk that is full, and has halted the sweep
+        study.facts.end_drive(time.time())
+
+
+def _schedule(parts: _Parts, attempt: str, listener: Listener, interrupt: Interrupt) -> None:
     """Run on the connected cluster until all is done, Ctrl-C, or what cannot go on."""
     from tuning.schedule import resources, searcher
 
+    planned, dispatcher, progress = parts.planned, parts.dispatcher, parts.progress
     study = dispatcher.study
     left = max(planned.spec.trials - study.num_ended(), len(study.unfinished()))
     workers = min(dispatcher.workers, left)
