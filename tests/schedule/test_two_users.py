@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mlflow import MlflowClient
 
 from tests.conftest import REPOSITORY
 from tuning import ledger
+from tuning.records import TrialRecord
 
 # A worker trains once both users have one that does: that they share the cluster is no matter of luck.
 MODEL = """
@@ -68,8 +70,18 @@ def test_they_share_its_gpus_and_neither_touches_what_is_the_others(
         assert Path(sweep.folder).parent == storage
         assert len(list(Path(sweep.folder, "checkpoints").glob("trial-*.pt"))) == users[user]
         seen[user] = [(run.info.start_time, run.info.end_time) for run in runs]
+        assert most_at_once(sweep.trials) <= 2, "as --max-concurrent says"
     assert len(list(storage.iterdir())) == 2, "each sweep has a folder of its own, whatever its name"
     (anna, ben) = (
         (min(start for start, _ in spans), max(end for _, end in spans)) for spans in seen.values()
     )
     assert max(anna[0], ben[0]) < min(anna[1], ben[1]), "they trained at the same time"
+
+
+def most_at_once(trials: Sequence[TrialRecord]) -> int:
+    """Return how many processes trained trials at the same time, at most."""
+    whole: dict[tuple[str, int], tuple[float, float]] = {}
+    for span in (span for trial in trials for span in trial.spans):
+        begin, end = whole.get((span.where, span.process), (span.begin_s, span.end_s))
+        whole[span.where, span.process] = min(begin, span.begin_s), max(end, span.end_s)
+    return max(sum(begin <= at < end for begin, end in whole.values()) for at, _ in whole.values())
