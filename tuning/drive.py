@@ -211,7 +211,7 @@ def _train(parts: _Parts, nodes: "list[Node]", attempt: str, interrupt: Interrup
     parts.clock.mark("Ray up")
     settle.begin_drive(study, nodes, dispatcher.workers)
     parts.progress.phase("starting workers")
-    listener = Listener(study, parts.tracker, parts.progress, parts.clock)
+    listener = Listener(study, parts.tracker, parts.progress, parts.clock, parts.planned.paths.gpu_use)
     with endings.listening(parts.planned.paths.request, parts.driver, parts.end_early):
         _schedule(parts, attempt, listener, interrupt)
     if dispatcher.halted in (None, closing.INTERRUPTED):

@@ -1,8 +1,10 @@
 """What the driver does with a worker's message beside its reports."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuning import gpus
 from tuning.run import Clock
 from tuning.study import Study
 from tuning.tracking.tracker import Tracker
@@ -19,9 +21,12 @@ KEEP_INTERVAL_S = 30.0
 class Listener:
     """Hears the first report, says each note once, and has it written down where trials train."""
 
-    def __init__(self, study: Study, tracker: Tracker, progress: "Progress", clock: Clock) -> None:
+    def __init__(
+        self, study: Study, tracker: Tracker, progress: "Progress", clock: Clock, gpu_use: Path
+    ) -> None:
         self._study, self._tracker, self._progress, self._clock = study, tracker, progress, clock
         self._said: set[str] = set()
+        self._gpus = gpus.Told(gpu_use)
         self._epochs, self._seconds, self._kept_s = 0, 0.0, time.monotonic()
         """Epochs of trials that were reported, what they took their workers, and when that was kept."""
 
@@ -33,6 +38,7 @@ class Listener:
             self._tracker.start()  # not before: importing mlflow would take the cores from the workers' start
         self._epochs += sum(report.seconds > 0 for report in message.reports)
         self._seconds += sum(report.seconds for report in message.reports)
+        self._gpus.keep(message.worker)
         if time.monotonic() - self._kept_s > KEEP_INTERVAL_S:
             self.keep()
         for note in message.notes:

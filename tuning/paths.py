@@ -106,6 +106,11 @@ class SweepPaths:
         return self.folder / "spool"
 
     @property
+    def gpu_use(self) -> Path:
+        """How busy GPUs are, while there is a driver."""
+        return self.scratch / "gpus.json"
+
+    @property
     def scratch(self) -> Path:
         """What Ray Tune writes while a driver lives, of which nothing is read again."""
         return self.folder / "tune"

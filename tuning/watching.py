@@ -38,6 +38,9 @@ LOOK_S = 1.0
 MOST_WORKERS = 16
 """Rows of the table of workers."""
 
+MOST_GPUS = 8
+"""Of which each has a line."""
+
 
 def watch(name: str, home: str | None, interval_s: float, *, as_json: bool) -> Facts:
     """Show how a sweep stands, until it ends or Ctrl-C; return how it stands then.
@@ -96,8 +99,15 @@ def _facts(name: str, home: str | None) -> Iterator[Facts]:
         facts = standing.sweep_facts(sweep)
         unfinished = map(str, facts["unfinished"])
         cohorts = {number: facts["cohorts"][number] for number in unfinished if number in facts["cohorts"]}
-        here = any(one["where"].startswith(f"{socket.gethostname()}, GPU ") for one in facts["workers"])
-        yield {**facts, "cohorts": cohorts, "gpus": gpus.use() if here else []}
+        yield {**facts, "cohorts": cohorts, "gpus": _gpus(sweep, facts)}
+
+
+def _gpus(sweep: ledger.Sweep, facts: Facts) -> list[dict[str, Any]]:
+    """Return how busy GPUs are: those of this host now, others as their workers last told."""
+    host = socket.gethostname()
+    here = any(one["where"].startswith(f"{host}, GPU ") for one in facts["workers"])
+    elsewhere = gpus.told(sweep.paths.gpu_use) if facts["is_running"] else []
+    return [*(gpus.use() if here else []), *(one for one in elsewhere if one["host"] != host)]
 
 
 @contextlib.contextmanager
@@ -152,7 +162,7 @@ def rendered(facts: Facts) -> Group:
     """Return a sweep as a terminal shows it."""
     lines = [f"devices that train now: {len({one['where'] for one in facts['workers']})}"]
     lines += [f"spent so far: {facts['spent']}"] if facts["spent"] else []
-    lines += [f"{gpus.describe(one)}, on this host" for one in facts["gpus"]]
+    lines += gpu_lines(facts["gpus"])
     lines += [f"driven by {facts['driver']}; Ctrl-C ends the watching, not the sweep"]
     return Group(
         Text(summary(facts)),
@@ -163,6 +173,13 @@ def rendered(facts: Facts) -> Group:
         _workers(facts),
         *map(Text, lines),
     )
+
+
+def gpu_lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    yield from map(gpus.describe, found[:MOST_GPUS])
+    known = [one["busy"] for one in found[MOST_GPUS:] if one["busy"] is not None]
+    if known:
+        yield f"{len(known)} more GPUs: {sum(known) / len(known):.0f} % busy on average"
 
 
 def _top(facts: Facts) -> Table:

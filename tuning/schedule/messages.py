@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuning import gpus
 from tuning.records import EpochReport, Place, Span, State
 
 KEY = "message"
@@ -17,7 +18,7 @@ KEY = "message"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     worker: dict[str, Any] = field(default_factory=dict)
-    """Host, pid, GPUs, and by its wall clock since when it is up (`up_at`, in seconds), and `sent_at`."""
+    """Host, pid, GPUs and their `use`, and by its wall clock since when it is up (`up_at`) and `sent_at`."""
     cohort: str = ""
     begin_s: float = 0.0
     """When the process began with the cohort, by its wall clock."""
@@ -74,6 +75,7 @@ class Message:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "use": gpus.of_worker(),
             "up_at": up_at,
             "sent_at": time.time(),
         }

@@ -5,84 +5,17 @@
 
 import io
 import json
-import os
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tuning import cli, gpus, ledger, notation, plan, standing, storage, watching
-from tuning.claim import claim
-from tuning.paths import SweepPaths
-from tuning.records import Place, Span, State, begun_by
-from tuning.spec import EarlyStopping, SweepSpec
-from tuning.study import Study
-
-Watch = Callable[..., str]
-
-
-class Driver:
-    """A driver in miniature: it holds the claim, and two trials train in one cohort.
-
-    Args:
-        trials: that it begins.
-    """
-
-    def __init__(self, trials: int = 2) -> None:
-        stopping = EarlyStopping(kind="asha", grace_epochs=3)
-        planned = plan.prepare(
-            SweepSpec(model="net", name="demo", trials=4, epochs=9, early_stopping=stopping)
-        )
-        self.where: SweepPaths = planned.paths
-        storage.write(str(self.where.spec), notation.dump(replace(planned.spec, id="1-2-3")).encode())
-        self._claim = ExitStack()
-        self.cohort = f"{begun_by(self._claim.enter_context(claim(self.where.claim, 'demo')))}1"
-        self.study = Study(planned.spec, self.where.journal, write=True)
-        self.study.ask_many(trials)
-
-    def place(self, where: str = "far, GPU 1", numbers: Sequence[int] = (0, 1)) -> None:
-        span = Span(where, 1, 0.0, 1.0)
-        places = [
-            Place(trial=n, where=where, cohort=self.cohort, epoch=1, slot=n, width=2, span=span)
-            for n in numbers
-        ]
-        self.study.places.keep(places)
-
-    def report(self, epoch: int) -> None:
-        for number in (0, 1):
-            self.study.report(number, epoch, 1.0 / (epoch + number))
-
-    def end(self) -> None:
-        self._claim.close()
-
-
-@pytest.fixture
-def driver(home: Path) -> Iterator[Driver]:
-    found = Driver()
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def watch(driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Watch:
-    """Watch from the command line, a step between two looks and the driver's end after the last."""
-
-    def run(*options: str, steps: list[Callable[[], object]]) -> str:
-        left = iter([*steps, driver.end])
-        clock = SimpleNamespace(sleep=lambda _: next(left)(), monotonic=time.monotonic)
-        monkeypatch.setattr(watching, "time", clock)
-        assert cli.main(["status", "demo", "--watch", *options]) == 0
-        return capsys.readouterr().out
-
-    return run
+from tests.watching.drivers import Driver, Watch
+from tuning import cli, ledger, standing
+from tuning.records import State
 
 
 def steps(driver: Driver) -> list[Callable[[], object]]:
@@ -140,29 +73,6 @@ def test_on_a_terminal_there_are_the_best_trials_and_what_each_worker_does(
     assert "devices that train now: 1" in text and "Ctrl-C ends the watching, not the sweep" in text
     live, _, _ = text.partition("demo: 1 completed")
     assert all(len(line) <= 120 for line in live.splitlines())
-
-
-SMI = """#!/bin/sh
-echo "0, 87, 3120, 81559"
-echo "1, [N/A], [N/A], [N/A]"
-"""
-
-
-def test_the_use_of_gpus_is_shown_where_workers_have_those_of_this_host(
-    watch: Watch, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text(SMI)
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    here = [driver.place, lambda: driver.place(f"{socket.gethostname()}, GPU 0"), lambda: None]
-    lines = [json.loads(line) for line in watch("--json", steps=here).splitlines()]
-    found = [
-        {"gpu": "0", "busy": 87, "used": 3120, "total": 81559},
-        {"gpu": "1", "busy": None, "used": None, "total": None},
-    ]
-    assert [one["gpus"] for one in lines] == [[], [], found, []]
-    assert [*map(gpus.describe, found)] == ["GPU 0: 87 % busy, 3,120 of 81,559 MiB", "GPU 1: not known"]
 
 
 def test_trials_at_a_rung_are_between_two_cohorts(driver: Driver) -> None:
@@ -287,65 +197,6 @@ def test_half_a_record_is_read_when_it_is_whole_and_nothing_is_read_twice(
     lines = [json.loads(line) for line in watch("--json", steps=halves).splitlines()]
     assert [[one["epoch"] for one in line["workers"]] for line in lines] == [[1], [2], []]
     assert first[0] == 0 and all(first[1:]), "the second look begins where the first has ended"
-
-
-def test_a_sweep_whose_study_is_just_being_made_has_no_trials_yet(driver: Driver) -> None:
-    driver.where.journal.write_bytes(b'{"op_code":0,')
-    assert ledger.open_sweep("demo").trials == []
-
-
-def test_a_sweep_that_nobody_takes_is_shown_once(
-    watch: Watch, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watching, "PATIENCE_S", 0)
-    driver.end()
-    assert "demo: 2 interrupted of 4" in watch(steps=[])
-
-
-def test_a_sweep_that_is_just_being_taken_up_is_waited_for(watch: Watch, driver: Driver) -> None:
-    driver.end()
-    again: list[Driver] = []
-    steps = [lambda: None, lambda: again.append(Driver(trials=0)), lambda: again[0].end()]
-    lines = [json.loads(line) for line in watch("--json", steps=steps).splitlines()]
-    assert [one["is_running"] for one in lines] == [True, False]
-
-
-def test_a_sweep_whose_command_checks_its_request_yet_is_waited_for(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begun: list[Driver] = []
-    steps = iter([lambda: None, lambda: begun.append(Driver()), lambda: begun[0].end()])
-    clock = SimpleNamespace(sleep=lambda _: next(steps)(), monotonic=time.monotonic)
-    monkeypatch.setattr(watching, "time", clock)
-    assert cli.main(["status", "demo", "--watch"]) == 0
-    out, err = capsys.readouterr()
-    assert "demo: 2 interrupted of 4" in out
-    assert err == f"no sweep demo in {home}: waiting 30 s for its command to begin it ...\n"
-
-
-def test_a_sweep_that_never_begins_is_unknown(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(watching, "PATIENCE_S", 0)
-    assert cli.main(["status", "demoo", "--watch"]) == 2
-    assert "did you mean 'demo'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--watch"], "tuning status NAME --watch"),
-        (["demo", "--interval", "2"], "tuning status NAME --watch"),
-        (["demo", "--watch", "--interval", "0"], "above 0, but got 0"),
-        (["demo", "--watch", "--interval", "nan"], "above 0, but got nan"),
-        (["../demo", "--watch"], "must be 1 to 100 letters"),
-    ],
-)
-def test_what_cannot_be_watched_is_refused(
-    driver: Driver, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
-) -> None:
-    assert cli.main(["status", *arguments]) == 2
-    assert words in capsys.readouterr().err
 
 
 def test_plain_status_names_the_best_trials(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
