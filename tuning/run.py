@@ -142,7 +142,7 @@ def fault(result: SweepResult) -> SweepError | None:
         diverged = result.states.get("diverged") == len(result.trials)
         hint = _of_diverged(result) if diverged else ""
         if result.states.get("failed"):
-            hint = " Why each failed stands in MLflow: cause.txt of its run (`tuning ui`)."
+            hint = f" Why one failed: `tuning inspect {result.name} --trial N`, or MLflow (cause.txt)."
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")
     return None
 

@@ -30,7 +30,8 @@ def status_text(facts: dict[str, Any]) -> str:
         lines += [f"{word}: {found}" for found in _unfinished(facts)]
     if (last := facts["failure"]) is not None:
         said = f"trial {last['trial']} {last['state']}: {last['cause']}"
-        lines.append(f"went wrong  {said} (MLflow: cause.txt of its run has all)")
+        more = f"tuning inspect {facts['sweep']} --trial {last['trial']}"
+        lines.append(f"went wrong  {said} (all of it: {more})")
     left = facts["total"] - sum(facts["states"].values())
     if left > 0 and not facts["driver"]:
         lines.append(f"not begun   {left} of {facts['total']} trials (tuning resume {facts['sweep']})")

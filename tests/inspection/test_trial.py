@@ -20,6 +20,7 @@ from tuning.doctor import leftovers
 from tuning.engine import solo
 from tuning.inspection import layers, subject, trial
 from tuning.records import State, TrialSpec
+from tuning.study import Study
 
 LAYERS = ["Inputs of the layers", "Pre-activations"]
 HEADINGS = {
@@ -175,6 +176,16 @@ def test_a_trial_without_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.
     said = refused(tmp_path, capsys, 1, "--trial", "0")
     assert "trial 0, which is failed, has none" in said and "--trial" in said
     assert "no trial 3" in refused(tmp_path, capsys, 2, "--trial", "3")
+
+
+def test_of_a_trial_that_failed_it_is_shown_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = trained.sweep(tmp_path, "net", state=State.RUNNING)
+    cause = "Traceback (most recent call last):\n  File 'mine.py', line 7\nValueError: mine"
+    Study(begun.spec, begun.sweep.paths.journal, write=True).tell(0, State.FAILED, cause)
+    facts, _ = inspected(tmp_path, capsys, "--trial", "0")
+    assert facts == {"sweep": "demo", "trial": 0, "file": None, "cause": cause}
+    assert main(["inspect", "demo", "--home", str(tmp_path), "--trial", "0"]) == 0
+    assert capsys.readouterr().out == f"trial 0 has no checkpoint to draw; why it went wrong:\n{cause}\n"
 
 
 def test_a_trial_that_runs_is_refused_until_it_ends(

@@ -126,7 +126,8 @@ def test_status_says_what_went_wrong_last(driver: Driver, capsys: pytest.Capture
     driver.study.tell(0, State.FAILED, "ValueError: another")
     assert cli.main(["status", "demo"]) == 0
     said = capsys.readouterr().out
-    assert "went wrong  trial 1 failed: IndexError: index out of range in self (MLflow: cause.txt" in said
+    line = "went wrong  trial 1 failed: IndexError: index out of range in self"
+    assert f"{line} (all of it: tuning inspect demo --trial 1)" in said
 
 
 def test_the_time_of_a_sweep_goes_on_while_it_is_driven_and_not_between(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""`tuning inspect`: figures of the inside of one trial."""
+"""`tuning inspect`: figures of the inside of one trial, and why it failed if it did."""
 
 import sys
 from argparse import Namespace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuning import ledger, paths
 from tuning.commands import Outcome
+from tuning.errors import CheckpointError
 from tuning.references import model_name
 
 
@@ -15,10 +16,19 @@ def run(options: Namespace) -> Outcome:
     sweep = ledger.open_sweep(options.name, options.home)
     to = paths.expanded(options.to) if options.to is not None else None
     number = options.trial if options.trial is not None else sweep.best_or_raise().number
-    written = inspection.inspect(sweep, number, to, say=_say)
+    cause = sweep.trial(number).cause
+    try:
+        written = inspection.inspect(sweep, number, to, say=_say)
+    except CheckpointError:
+        if cause is None:
+            raise
+        facts = {"sweep": options.name, "trial": number, "file": None, "cause": cause}
+        return facts, f"trial {number} has no checkpoint to draw; why it went wrong:\n{cause}", 0
     _attach(sweep, number, written)
     facts = {"sweep": options.name, "trial": number, "file": str(written.absolute())}
-    return facts, f"wrote {written}; open it with a browser", 0
+    facts |= {"cause": cause} if cause else {}
+    why = f"\nwhy it went wrong in the end:\n{cause}" if cause else ""
+    return facts, f"wrote {written}; open it with a browser{why}", 0
 
 
 def _say(what: str) -> None:
