@@ -189,7 +189,7 @@ def _report(commands: Any) -> None:
 
 
 def _inspect(commands: Any) -> None:
-    parser = _command(commands, "inspect", "draw what a trial's network does, as one HTML page")
+    parser = _command(commands, "inspect", "draw what a trial's network does, as one HTML page; or say why it failed")
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--trial", type=int, metavar="N", help="that trial instead of the best")
     parser.add_argument("--to", metavar="FILE", help="the page (inspect-trial-N.html in the sweep's folder)")
