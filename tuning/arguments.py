@@ -189,7 +189,8 @@ def _report(commands: Any) -> None:
 
 
 def _inspect(commands: Any) -> None:
-    parser = _command(commands, "inspect", "draw what a trial's network does, as one HTML page; or say why it failed")
+    does = "draw what a trial's network does, as one HTML page, or say why it failed"
+    parser = _command(commands, "inspect", does)
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--trial", type=int, metavar="N", help="that trial instead of the best")
     parser.add_argument("--to", metavar="FILE", help="the page (inspect-trial-N.html in the sweep's folder)")
