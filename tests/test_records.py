@@ -139,11 +139,11 @@ def test_trials_that_came_to_nothing_are_never_best(state: str) -> None:
 
 
 def test_a_killed_drivers_time_counts_until_a_worker_of_it_last_trained() -> None:
-    spans = (Span("host", 7, 103.0, 110.0), Span("host", 8, 203.0, 210.0), Span("host", 9, 301.0, 330.0))
+    spans = (Span("host", 7, 103.0, 110.0), Span("host", 8, 203.0, 210.0), Span("host", 9, 901.0, 930.0))
     trial = TrialRecord(number=0, state=State.RUNNING, hyperparameters={}, spans=spans)
-    killed, told, last = (100.0, None), (200.0, 220.0), (300.0, None)
-    assert Fleet(drives=(killed, told, last)).lost_s([trial], is_alive=False) == 10 + 30
-    assert Fleet(drives=(killed, told, last)).lost_s([trial], is_alive=True) == 10, "it counts its own"
-    assert Fleet(drives=(killed, (120.0, None), told)).lost_s([trial], is_alive=False) == 10, (
-        "one had no work"
-    )
+    killed, told, last = (100.0, None), (200.0, 220.0), (900.0, None)
+    assert Fleet(drives=(killed, told, last)).driven_s([trial], None) == 10 + 20 + 30
+    assert Fleet(drives=(killed, told, last)).driven_s([trial], 890.0) == 10 + 20, "who lives counts its own"
+    assert Fleet(drives=(killed, last)).driven_s([trial], 890.0) == 110, "nor is it the killed one's work"
+    assert Fleet(drives=(killed, told)).driven_s([trial], 890.0) == 10 + 20, "it has begun none yet"
+    assert Fleet(drives=(killed, (120.0, None), told)).driven_s([trial], None) == 10 + 20, "one had no work"

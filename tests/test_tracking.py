@@ -188,8 +188,9 @@ def test_what_was_killed_while_it_made_a_database_leaves_nothing_to_the_next(tmp
     killed.wait()
     mark = f".mlflow.db-{socket.gethostname()}"
     left, lives = (tmp_path / f"{mark}-{process}-x" for process in (killed.pid, os.getpid()))
-    for folder in (left, lives):
+    elsewhere = tmp_path / f"{mark}-2-{killed.pid}-x"  # a host whose name begins like this one's
+    for folder in (left, lives, elsewhere):
         folder.mkdir()
         (folder / "mlflow.db").write_bytes(b"half")
     client.connect(f"sqlite:///{tmp_path}/mlflow.db").search_experiments()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [lives.name, "mlflow.db"], "nor to who lives"
+    assert {path.name for path in tmp_path.iterdir()} == {lives.name, elsewhere.name, "mlflow.db"}

@@ -217,7 +217,6 @@ def _train(parts: _Parts, nodes: "list[Node]", attempt: str, interrupt: Interrup
     if dispatcher.halted in (None, closing.INTERRUPTED):
         listener.keep()
         study.places.leave_all()
-    with contextlib.suppress(OSError):  # as of the disk that is full, and has halted the sweep
         study.facts.end_drive(time.time())
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,24 @@ QUERY = ("index", "utilization.gpu", "memory.used", "memory.total")
 
 PATIENCE_S = 5.0
 
-LOOK_S = 10.0
+LOOK_S = 20.0
 """How often a worker looks at its GPUs, in a thread beside its training."""
 
 KEEP_S = 5.0
 """How often the driver keeps what workers tell, at most."""
 
 
-def use() -> list[dict[str, Any]]:
+def use(which: str = "") -> list[dict[str, Any]]:
     """Return `host`, `gpu` (nvidia-smi's index), `busy` (percent), `used` and `total` (MiB) of each GPU here.
+
+    Args:
+        which: as CUDA_VISIBLE_DEVICES has them; all if it is empty.
 
     None where there is no nvidia-smi, or it does not answer; of a GPU that is cut into instances (MIG), say,
     what it does not tell is None.
     """
     command = ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits"]
+    command += [f"--id={which}"] if which else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -51,18 +55,18 @@ def _number(cell: str) -> int | None:
 
 def of_worker() -> list[dict[str, Any]]:
     """Return what was last seen of the GPUs that this worker has; nothing where there is no nvidia-smi."""
-    own = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return [one for one in seen()["use"] if one["gpu"] in own] if own != [""] else []
+    own = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return seen(own)["use"] if own else []
 
 
 @lru_cache(maxsize=1)
-def seen() -> dict[str, list[dict[str, Any]]]:
+def seen(own: str) -> dict[str, list[dict[str, Any]]]:
     """Have a thread of this process look again and again; return where it puts what it sees, as `use`."""
     last: dict[str, list[dict[str, Any]]] = {"use": []}
 
     def look() -> None:
         while shutil.which("nvidia-smi"):
-            last["use"] = use()
+            last["use"] = use(own)
             time.sleep(LOOK_S)
 
     threading.Thread(target=look, daemon=True).start()
@@ -74,28 +78,28 @@ class Told:
 
     def __init__(self, file: Path) -> None:
         self._file, self._kept_s = file, -math.inf
-        self._latest: dict[tuple[str, str], dict[str, Any]] = {}
+        self._latest: dict[str, list[dict[str, Any]]] = {}
+        """By where they are."""
 
-    def keep(self, worker: Mapping[str, Any]) -> None:
-        """Take what a worker's message says of itself (`schedule.messages`)."""
-        if not worker.get("use"):
-            return
-        self._latest |= {(one["host"], one["gpu"]): one for one in worker["use"]}
-        if time.monotonic() - self._kept_s >= KEEP_S:
+    def keep(self, where: str, use: list[dict[str, Any]]) -> None:
+        """Take what a worker has last seen of its GPUs, which are `where`."""
+        if use or where in self._latest:
+            self._latest[where] = use
+        if self._latest and time.monotonic() - self._kept_s >= KEEP_S:
             self._kept_s = time.monotonic()
             aside = self._file.with_suffix(".new")
             with contextlib.suppress(OSError):  # nothing depends on it
-                aside.write_text(json.dumps([self._latest[key] for key in sorted(self._latest)]))
+                aside.write_text(json.dumps(self._latest))
                 aside.replace(self._file)
 
 
-def told(file: Path) -> list[dict[str, Any]]:
-    """Return what workers have told of their GPUs; nothing where nobody did, or no driver is at work."""
+def told(file: Path, where: Collection[str]) -> list[dict[str, Any]]:
+    """Return what the workers that train now, there, have last told of their GPUs, if they did."""
     try:
-        found: list[dict[str, Any]] = json.loads(file.read_text())
-        return found
+        found: dict[str, list[dict[str, Any]]] = json.loads(file.read_text())
     except (OSError, ValueError):
         return []
+    return [one for there in sorted(found) if there in where for one in found[there]]
 
 
 def describe(found: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuning import notation, paths, sizing
-from tuning.claim import claim_id, claimant
+from tuning.claim import claim_id, claimant, claimed_at_s
 from tuning.confirmed import Confirmation, best_of
 from tuning.cost import Cost, cost
 from tuning.errors import RequestError, SweepError, last_line, without_passwords
@@ -185,7 +185,8 @@ def sweep_of(study: "Study", where: SweepPaths, driver: str | None) -> Sweep:
         trials=trials,
         best=best,
         test=study.facts.test(best.number) if best else None,
-        wall_s=study.facts.wall_s() + fleet.lost_s(trials, is_alive=driver is not None),
+        # drivers that were killed have not told what they took; the others count the start and the end, too
+        wall_s=max(study.facts.wall_s(), fleet.driven_s(trials, claimed_at_s(where.claim))),
         fleet=fleet,
         cost=cost(spec, trials, sizing_of(spec, where), study.facts.epoch_s()),
         notes=study.facts.notes(),

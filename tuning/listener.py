@@ -38,7 +38,7 @@ class Listener:
             self._tracker.start()  # not before: importing mlflow would take the cores from the workers' start
         self._epochs += sum(report.seconds > 0 for report in message.reports)
         self._seconds += sum(report.seconds for report in message.reports)
-        self._gpus.keep(message.worker)
+        self._gpus.keep(message.where, message.worker.get("use", []))
         if time.monotonic() - self._kept_s > KEEP_INTERVAL_S:
             self.keep()
         for note in message.notes:

@@ -112,7 +112,7 @@ class SweepPaths:
 
     @property
     def scratch(self) -> Path:
-        """What Ray Tune writes while a driver lives, of which nothing is read again."""
+        """What is written while a driver lives, and goes with it: by Ray Tune, and `gpu_use`."""
         return self.folder / "tune"
 
     @property

@@ -182,16 +182,19 @@ class Fleet:
     drives: Sequence[tuple[float, float | None]] = ()
     """Begin and end of each, in seconds of the wall clock; the latter is None of one that lives or died."""
 
-    def lost_s(self, trials: Iterable[TrialRecord], is_alive: bool) -> float:
-        """Return for how long drivers were at work that died, each until a worker of it last trained.
+    def driven_s(self, trials: Iterable[TrialRecord], since_s: float | None) -> float:
+        """Return for how long drivers had trials trained; one that was killed until it last kept that.
 
         Args:
-            is_alive: whether the last driver still is.
+            since_s: since when there is a driver that is alive, which is not counted, by the wall clock.
         """
         work = [(span.begin_s, span.end_s) for trial in trials for span in trial.spans]
-        drives = self.drives[:-1] if is_alive else self.drives
-        found = zip(drives, ended(drives, work), strict=True)
-        return sum(end - begin for (_, told), (begin, end) in found if told is None)
+        until = math.inf if since_s is None else since_s - ROUNDING_S
+        return sum(end - begin for begin, end in ended(self.drives, work) if begin < until)
+
+
+ROUNDING_S = 0.1
+"""To what the times of drives are rounded."""
 
 
 def ended(

@@ -104,10 +104,11 @@ def _facts(name: str, home: str | None) -> Iterator[Facts]:
 
 def _gpus(sweep: ledger.Sweep, facts: Facts) -> list[dict[str, Any]]:
     """Return how busy GPUs are: those of this host now, others as their workers last told."""
-    host = socket.gethostname()
-    here = any(one["where"].startswith(f"{host}, GPU ") for one in facts["workers"])
-    elsewhere = gpus.told(sweep.paths.gpu_use) if facts["is_running"] else []
-    return [*(gpus.use() if here else []), *(one for one in elsewhere if one["host"] != host)]
+    here = f"{socket.gethostname()}, GPU "
+    where = {one["where"] for one in facts["workers"]}
+    elsewhere = {one for one in where if not one.startswith(here)}
+    own = gpus.use() if elsewhere != where else []
+    return [*own, *gpus.told(sweep.paths.gpu_use, elsewhere)]
 
 
 @contextlib.contextmanager
@@ -177,9 +178,11 @@ def rendered(facts: Facts) -> Group:
 
 def gpu_lines(found: list[dict[str, Any]]) -> Iterator[str]:
     yield from map(gpus.describe, found[:MOST_GPUS])
-    known = [one["busy"] for one in found[MOST_GPUS:] if one["busy"] is not None]
-    if known:
-        yield f"{len(known)} more GPUs: {sum(known) / len(known):.0f} % busy on average"
+    more = [one["busy"] for one in found[MOST_GPUS:]]
+    known = [busy for busy in more if busy is not None]
+    average = f": {sum(known) / len(known):.0f} % busy on average" if known else ""
+    if more:
+        yield f"{len(more)} more GPUs{average}"
 
 
 def _top(facts: Facts) -> Table:

@@ -13,7 +13,7 @@ import torch
 import models
 from tests.inspection import trained
 from tests.inspection.trained import Trained
-from tuning import data, paths
+from tuning import data, paths, storage
 from tuning.claim import claim
 from tuning.cli import main
 from tuning.doctor import leftovers
@@ -186,6 +186,8 @@ def test_of_a_trial_that_failed_it_is_shown_where(tmp_path: Path, capsys: pytest
     assert facts == {"sweep": "demo", "trial": 0, "file": None, "cause": cause}
     assert main(["inspect", "demo", "--home", str(tmp_path), "--trial", "0"]) == 0
     assert capsys.readouterr().out == f"trial 0 has no checkpoint to draw; why it went wrong:\n{cause}\n"
+    storage.write(paths.checkpoint_file(begun.sweep.folder, 0), b"torn")
+    assert "must have a checkpoint" in refused(tmp_path, capsys, 1, "--trial", "0"), "which is another matter"
 
 
 def test_a_trial_that_runs_is_refused_until_it_ends(

@@ -174,3 +174,21 @@ def test_a_record_that_is_cut_short_is_the_last_one_and_costs_nothing_before_it(
         study.facts.add_seconds(1.0)
     assert journal.read_bytes().startswith(three_trials)
     assert len(opened().trials()) == 3
+
+
+def test_a_record_for_which_there_was_no_room_is_the_last_one(
+    journal: Path, opened: Opener, three_trials: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = opened()
+    before = journal.read_bytes()
+    with monkeypatch.context() as disk:
+
+        def full(lock: JournalFileSymlinkLock) -> bool:
+            raise OSError(28, "No space left on device")
+
+        disk.setattr(JournalFileSymlinkLock, "acquire", full)
+        with pytest.raises(OSError, match="No space left"):
+            study.facts.add_seconds(1.0)
+    with pytest.raises(OSError, match="No space left"):
+        study.facts.add_seconds(1.0)
+    assert journal.read_bytes() == before, "what comes later would build on what was lost"

@@ -187,7 +187,12 @@ def test_a_traceback_is_an_artifact_and_its_last_line_the_cause(job: Job) -> Non
     assert sweeps.MlflowClient(job.uri).list_artifacts(run.info.run_id)[0].path == "cause.txt"
 
 
-def test_an_experiment_that_was_renamed_is_still_the_sweeps(job: Job) -> None:
+def runs_in(client: sweeps.MlflowClient, experiment: str) -> dict[str | None, str]:
+    return {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_an_experiment_that_was_renamed_is_still_the_sweeps(job: Job, is_deleted: bool) -> None:
     spooled(job, {0: began(0)})
     Writer(job).run(news(CLOSE))
     client = sweeps.MlflowClient(job.uri)
@@ -195,10 +200,12 @@ def test_an_experiment_that_was_renamed_is_still_the_sweeps(job: Job) -> None:
     assert experiment is not None
     client.rename_experiment(experiment.experiment_id, "nets of last week")
     client.create_experiment("net")  # as of a sweep that began since
+    if is_deleted:
+        client.delete_run(runs_in(client, experiment.experiment_id)["again"])
+        client.delete_experiment(experiment.experiment_id)
     spooled(job, {1: began(1)})
-    Writer(job).run(news(CLOSE))
-    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
-    assert sorted(names) == ["again", "trial-00000", "trial-00001"]
+    Writer(replace(job, is_first=False)).run(news(CLOSE))
+    assert set(runs_in(client, experiment.experiment_id)) == {"again", "trial-00000", "trial-00001"}
     found = inventory.read(job.spec, "net", job.uri)
     assert (
         found is not None

@@ -13,8 +13,12 @@ from tuning import gpus, ledger, watching
 from tuning.schedule.messages import KEY, Message, decode
 
 SMI = """#!/bin/sh
-echo "0, 87, 3120, 81559"
-echo "1, [N/A], [N/A], [N/A]"
+ids=,0,1,
+for word; do case "$word" in --id=*) ids=",${word#--id=},";; esac; done
+code=6
+case $ids in *,0,*) code=0; echo "0, 87, 3120, 81559";; esac
+case $ids in *,1,*) code=0; echo "1, [N/A], [N/A], [N/A]";; esac
+exit $code
 """
 
 
@@ -43,42 +47,59 @@ def test_the_use_of_gpus_is_shown_where_workers_have_those_of_this_host(
     assert [*map(gpus.describe, found)] == told
 
 
-def test_the_use_of_gpus_elsewhere_is_shown_as_their_workers_told(watch: Watch, driver: Driver) -> None:
-    use = [{"host": "far", "gpu": str(gpu), "busy": gpu, "used": 1000, "total": 80000} for gpu in range(12)]
-    file = ledger.open_sweep("demo").paths.gpu_use
-    file.parent.mkdir()
+def use_of(gpu: int) -> dict[str, object]:
+    return {"host": "far", "gpu": str(gpu), "busy": gpu, "used": 1000, "total": 80000}
+
+
+def test_the_use_of_gpus_elsewhere_is_shown_as_those_who_train_there_told(
+    watch: Watch, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "KEEP_S", 0.0)
+    told = gpus.Told(ledger.open_sweep("demo").paths.gpu_use)
+    ledger.open_sweep("demo").paths.gpu_use.parent.mkdir()
 
     def tell() -> None:
         driver.place("far, GPU 0")
-        gpus.Told(file).keep({"use": use})
+        told.keep("far, GPU 0", [use_of(0)])
+        told.keep("gone, GPU 0", [use_of(1)])
 
-    _, line, last = (json.loads(line) for line in watch("--json", steps=[tell]).splitlines())
-    assert sorted(line["gpus"], key=lambda one: one["busy"]) == use and last["gpus"] == []
-    lines = [*watching.gpu_lines(use)]
+    steps = [tell, lambda: told.keep("far, GPU 0", []), lambda: driver.report(1)]
+    *lines, last = (json.loads(line) for line in watch("--json", steps=steps).splitlines())
+    assert [one["gpus"] for one in lines] == [[], [use_of(0)], []], "none of whom nobody heard again"
+    assert last["gpus"] == []
+
+
+def test_of_many_gpus_not_each_has_a_line() -> None:
+    lines = [*watching.gpu_lines([use_of(gpu) for gpu in range(12)])]
     assert lines[0] == "far, GPU 0: 0 % busy, 1,000 of 80,000 MiB"
-    assert lines[8:] == ["4 more GPUs: 10 % busy on average"], "of a thousand not each has a line"
+    assert lines[8:] == ["4 more GPUs: 10 % busy on average"]
+    unknown = {**use_of(0), "busy": None}
+    assert [*watching.gpu_lines([unknown] * 9)][8:] == ["1 more GPUs"]
 
 
 def test_what_workers_tell_is_kept_now_and_then_and_not_being_kept_hurts_nobody(tmp_path: Path) -> None:
-    told = gpus.Told(tmp_path / "gpus.json")
-    one = {"host": "far", "gpu": "0", "busy": 1, "used": 1, "total": 2}
-    told.keep({"use": [one]})
-    told.keep({"use": [{**one, "gpu": "1"}]})
-    assert gpus.told(tmp_path / "gpus.json") == [one], "not with each message"
-    gpus.Told(tmp_path / "gone" / "gpus.json").keep({"use": [one]})
-    (tmp_path / "gpus.json").write_text("[{")
-    assert gpus.told(tmp_path / "gpus.json") == []
+    file, where = tmp_path / "gpus.json", {"far, GPU 0", "far, GPU 1"}
+    told = gpus.Told(file)
+    for gpu in (0, 1):
+        told.keep(f"far, GPU {gpu}", [use_of(gpu)])
+    assert gpus.told(file, where) == [use_of(0)], "not with each message"
+    gpus.Told(tmp_path / "gone" / "gpus.json").keep("far, GPU 0", [use_of(0)])
+    file.write_text('{"far')
+    assert gpus.told(file, where) == []
 
 
-@pytest.mark.parametrize(("shown", "expected"), [("", []), ("0", ["0"]), ("1,0", ["0", "1"]), ("7", [])])
+@pytest.mark.parametrize(("shown", "expected"), [("", []), ("0", ["0"]), ("0,1", ["0", "1"])])
 def test_a_worker_tells_of_its_own_gpus(
     nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, shown: str, expected: list[str]
 ) -> None:
     gpus.seen.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     end_s = time.monotonic() + 30
-    while not gpus.seen()["use"]:  # its thread looks beside the training
+    while [one["gpu"] for one in gpus.of_worker()] != expected:  # a thread looks beside the training
         assert time.monotonic() < end_s
         time.sleep(0.01)
-    told = decode(Message().encode(0.0)[KEY]).worker["use"]
-    assert [one["gpu"] for one in told] == expected
+    assert decode(Message().encode(0.0)[KEY]).worker["use"] == gpus.use(shown)[: len(expected)]
+
+
+def test_of_gpus_that_are_not_there_nothing_is_told(nvidia_smi: Path) -> None:
+    assert gpus.use("7") == []

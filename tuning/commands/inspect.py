@@ -4,9 +4,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from tuning import ledger, paths
+from tuning import ledger, paths, storage
 from tuning.commands import Outcome
-from tuning.errors import CheckpointError
 from tuning.references import model_name
 
 
@@ -17,13 +16,10 @@ def run(options: Namespace) -> Outcome:
     to = paths.expanded(options.to) if options.to is not None else None
     number = options.trial if options.trial is not None else sweep.best_or_raise().number
     cause = sweep.trial(number).cause
-    try:
-        written = inspection.inspect(sweep, number, to, say=_say)
-    except CheckpointError:
-        if cause is None:
-            raise
+    if cause and not storage.exists(paths.checkpoint_file(sweep.folder, number)):
         facts = {"sweep": options.name, "trial": number, "file": None, "cause": cause}
         return facts, f"trial {number} has no checkpoint to draw; why it went wrong:\n{cause}", 0
+    written = inspection.inspect(sweep, number, to, say=_say)
     _attach(sweep, number, written)
     facts = {"sweep": options.name, "trial": number, "file": str(written.absolute())}
     facts |= {"cause": cause} if cause else {}

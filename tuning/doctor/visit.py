@@ -72,7 +72,7 @@ def _summary(found: Findings) -> str:
     if found.is_healthy:
         return f"{found.sweep}: {mended}study, MLflow and checkpoints agree on {found.trials} trials"
     fixable = sum(one.fixable for one in found.differences)
-    resume = f"what a killed driver has left, `tuning resume {found.sweep}` does, too"
+    resume = f"`tuning resume {found.sweep}` also mends what a killed driver has left"
     way = f"; `tuning doctor {found.sweep} --fix` mends {fixable} ({resume})" if fixable else ""
     return f"{found.sweep}: {mended}{_count(len(found.differences))} left{way}"
 

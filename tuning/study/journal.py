@@ -59,7 +59,11 @@ class BatchingBackend(BaseJournalBackend):
         if self._failure is not None:
             raise self._failure
         content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        except OSError as error:  # as where there is no room for it
+            self._failure = error
+            raise
         try:
             with open(self._path, "ab") as file:
                 file.write(content[: len(content) // 2])

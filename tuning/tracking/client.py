@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -225,7 +226,8 @@ def _make_database(file: Path) -> None:
 
     mark = f".{file.name}-{socket.gethostname()}-"
     for left in file.parent.glob(f"{glob.escape(mark)}*"):
-        if not _is_alive(left.name.removeprefix(mark).partition("-")[0]):  # it was killed meanwhile
+        maker = re.fullmatch(r"(\d+)-\w+", left.name.removeprefix(mark))  # else another host's
+        if maker and not _is_alive(int(maker[1])):  # it was killed meanwhile
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{mark}{os.getpid()}-", dir=file.parent) as scratch:
         aside = Path(scratch) / file.name
@@ -238,10 +240,10 @@ def _make_database(file: Path) -> None:
             os.replace(aside, file)
 
 
-def _is_alive(process: str) -> bool:
+def _is_alive(process: int) -> bool:
     try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:  # another user's
         return True

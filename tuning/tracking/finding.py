@@ -1,21 +1,35 @@
 """Where MLflow has a sweep: its experiment, and its runs in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+MOST_AT_ONCE = 500
+"""Experiments that are searched together: databases and servers bound what one question may name."""
 
 
 def experiment_of(client: Any, name: str, sweep_id: str) -> Any:
     """Return the experiment that holds a sweep, whatever it was renamed to since.
 
-    Where no experiment does (yet), the one of this name; None if there is none.
+    One that was deleted, or of which all the sweep's runs were, holds it still. Where none does (yet), the
+    experiment of this name; None if there is none.
     """
+    from mlflow.entities import ViewType
+
     named = client.get_experiment_by_name(name)
-    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}' and tags.`tuning.kind` = 'sweep'"
-    if named is not None and client.search_runs([named.experiment_id], wanted, max_results=1):
+    wanted = f"tags.`tuning.sweep_id` = '{sweep_id}'"
+
+    def first(experiments: Sequence[str]) -> Any:
+        found = client.search_runs(experiments, wanted, ViewType.ALL, max_results=1)
+        return found[0].info.experiment_id if found else None
+
+    if named is not None and first([named.experiment_id]):
         return named
-    all_ = [one.experiment_id for one in pages(client.search_experiments)]
-    runs = client.search_runs(all_, wanted, max_results=1) if all_ else []
-    return client.get_experiment(runs[0].info.experiment_id) if runs else named
+    others = [one.experiment_id for one in pages(client.search_experiments, ViewType.ALL)]
+    for begin in range(0, len(others), MOST_AT_ONCE):
+        holds = first(others[begin : begin + MOST_AT_ONCE])
+        if holds is not None:
+            return client.get_experiment(holds)
+    return named
 
 
 def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,13 @@ class Known:
 
 
 def read(
-    client: Any, spec: SweepSpec, experiment: str, uri: str, home: Path, began_ms: int | None = None
+    client: Any,
+    spec: SweepSpec,
+    experiment: str,
+    uri: str,
+    home: Path,
+    began_ms: int | None = None,
+    is_new: bool = False,
 ) -> Known:
     """Find the sweep's runs; make its experiment and parent run where there are none.
 
@@ -51,8 +58,10 @@ def read(
 
     Args:
         began_ms: when the sweep began, if it begins now.
+        is_new: whether nothing of it can be there yet, in any experiment.
     """
-    found = Known(_experiment_id(client, experiment, spec, uri, home), "")
+    named = client.get_experiment_by_name if is_new else partial(experiment_of, client, sweep_id=str(spec.id))
+    found = Known(_experiment_id(client, named, experiment, uri, home), "")
     parents: list[Any] = []
     children: dict[int, list[Any]] = defaultdict(list)
     for run in find_runs(client, found.experiment_id, str(spec.id)):
@@ -160,10 +169,11 @@ def _make_parent(
     return run_id
 
 
-def _experiment_id(client: Any, name: str, spec: SweepSpec, uri: str, home: Path) -> str:
+def _experiment_id(client: Any, named: Callable[[str], Any], name: str, uri: str, home: Path) -> str:
+    """Return the id of the experiment of this name, as `named` finds it, or of a new one."""
     from mlflow.exceptions import MlflowException
 
-    found = experiment_of(client, name, str(spec.id))
+    found = named(name)
     if found is None:
         # Without a server MLflow would put artifacts wherever this process was started.
         location = paths.tracking_artifacts(home).as_uri() if uri.startswith(OWN_DATABASES) else None

@@ -191,7 +191,7 @@ def _short(error: Exception) -> str:
 
 
 def _runs(client: Any, job: Job) -> Known:
-    return known.read(client, job.spec, job.experiment, job.uri, job.home, job.began_ms)
+    return known.read(client, job.spec, job.experiment, job.uri, job.home, job.began_ms, job.is_first)
 
 
 def _is_full(error: Exception) -> bool:
