@@ -76,6 +76,14 @@ class Driver:
             found = [pid for pid in found if not there[pid].command.startswith(BESIDE)]
         return found
 
+    def wait_for(self, victim: str) -> list[int]:
+        """Return the processes of a kind once there are any: a writer comes up beside the driver."""
+        end_s = time.monotonic() + PATIENCE_S
+        while not (found := self.find(victim)):
+            assert self.process.poll() is None and time.monotonic() < end_s, f"there is no {victim}"
+            time.sleep(0.05)
+        return found
+
     def go(self) -> None:
         """Let go whoever waits at the armed place."""
         (self.stops / "go").touch()

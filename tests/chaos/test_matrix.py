@@ -71,8 +71,7 @@ class Scene:
             assert len(workers) == (2 if self.victim == "worker" else 1), "as many workers as wanted"
             processes.kill({stopped if stopped in workers else workers[0]})
         else:
-            victims = sweep.find(self.victim)
-            assert victims, f"there is no {self.victim} to kill"
+            victims = sweep.wait_for(self.victim)
             processes.kill(victims)
 
     @property
