@@ -94,8 +94,6 @@ SAMPLE = {
     ("node", "mid-epoch", "alone"),
     ("raylet", "mid-epoch", "cohort"),
     ("gcs", "mid-epoch", "alone"),
-    ("driver", "replace-resume", "alone"),
-    ("driver", "half-a-journal-line", "cohort"),
     ("driver", "between-study-and-mlflow", "rungs"),
     ("writer", "mlflow-flush", "cohort"),
     ("mlflow server", "mlflow-flush", "alone"),
