@@ -101,6 +101,11 @@ def test_only_the_time_between_two_commands_is_cut_out(found: Any, pauses_s: lis
     assert cut.share(("host", 1)) == pytest.approx(200 / (200 + NIGHT_S - sum(pauses_s)))
 
 
+def test_a_sweep_that_was_driven_and_trained_nothing_has_no_worker() -> None:
+    found = lanes([trial(0)], drives((0, 5), (9, None)))
+    assert (found.busy, found.driven) == ({}, [])
+
+
 def test_what_is_cut_out_is_said() -> None:
     panel = timeline(seen(TWO_DAYS, fleet=drives((-5, 100), (100 + NIGHT_S, 200 + NIGHT_S))))
     assert panel.figure is not None and len(panel.figure.layout.xaxis.rangebreaks) == 1

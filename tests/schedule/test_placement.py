@@ -29,8 +29,9 @@ class Witness(torch.nn.Linear):
     def forward(self, x):
         if self.training and self.folder and torch.is_grad_enabled() and len(x) > 4:
             time.sleep(self.seconds)
-            seen = {'pid': os.getpid(), 'gpus': os.environ.get('CUDA_VISIBLE_DEVICES', ''),
-                    'node': ray.get_runtime_context().get_node_id()}
+            # A rank is no process of Ray's: asked there, Ray would look for some cluster of this machine.
+            node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ''
+            seen = {'pid': os.getpid(), 'gpus': os.environ.get('CUDA_VISIBLE_DEVICES', ''), 'node': node}
             with open(f'{self.folder}/{uuid.uuid4().hex}.json', 'w') as file:
                 json.dump(seen, file)
         return super().forward(x)

@@ -81,7 +81,9 @@ def _drives(work: Sequence[Interval], fleet: Fleet) -> Iterator[Interval]:
 
     One that died, or was of an earlier version, counts until a worker of it trained last.
     """
-    for begin, end in ended([*((begin, None) for begin, _ in work[:1]), *fleet.drives], work):
+    if not work:
+        return
+    for begin, end in ended([(work[0][0], None), *fleet.drives], work):
         begin, end = max(begin, work[0][0]), min(end, work[-1][1])
         if begin < end:
             yield begin, end
