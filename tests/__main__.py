@@ -22,8 +22,9 @@ def main() -> int:
     words = sys.argv[1:]
     print(
         "Two parts side by side, half an hour on two cores. Behind its number and the minutes each prints "
-        "a dot for a test that has passed, s for one that is skipped, with the reason at the end, "
-        "F for one that has failed."
+        "a dot for a test that has passed, s for one that is skipped, with the reason at the end, F for one "
+        "that has failed, in lines of 72: the first after some minutes, since the slow tests come first. "
+        "What is deselected only `make chaos` runs."
     )
     start_s = time.monotonic()
     found = parts.run([["-rs", *words, *(str(FOLDER / name) for name in part)] for part in (first, second)])

@@ -65,5 +65,5 @@ def _outcome(results: Iterable[Path], is_green: bool) -> Outcome:
             kind = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
             counts[kind] += 1
             if kind == "failed":
-                failed.append(f"{case.get('classname')}::{case.get('name')}")
+                failed.append(f"{str(case.get('classname')).replace('.', '/')}.py::{case.get('name')}")
     return Outcome(counts, failed, is_green)

@@ -26,15 +26,15 @@ def status_text(facts: dict[str, Any]) -> str:
         lines += [best_text(facts["best"]), *ahead_lines(facts)]
     lines += top_lines(facts)
     if facts["unfinished"]:
-        word = "running" if facts["driver"] else f"interrupted (tuning resume {facts['sweep']})"
+        word = "running" if facts["driver"] else f"interrupted ({facts['resume']})"
         lines += [f"{word}: {found}" for found in _unfinished(facts)]
     if (last := facts["failure"]) is not None:
         said = f"trial {last['trial']} {last['state']}: {last['cause']}"
-        more = f"tuning inspect {facts['sweep']} --trial {last['trial']}"
+        more = f"{facts['inspect']} --trial {last['trial']}"
         lines.append(f"went wrong  {said} (all of it: {more})")
     left = facts["total"] - sum(facts["states"].values())
     if left > 0 and not facts["driver"]:
-        lines.append(f"not begun   {left} of {facts['total']} trials (tuning resume {facts['sweep']})")
+        lines.append(f"not begun   {left} of {facts['total']} trials ({facts['resume']})")
     lines.append(f"cohort      {facts['sizing']}")
     lines += cost_lines(facts)
     lines += [f"note        {note}" for note in facts["notes"]]

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.commands.answers import Answer, json_of
 from tuning.claim import claim
 
@@ -52,3 +54,11 @@ def test_status_of_a_sweep_that_died_before_its_first_trial(answer: Answer, demo
     facts = json_of(answer("status", "demo", "--json"))
     assert (facts["states"], facts["best"], facts["total"]) == ({}, None, 9)
     assert "no trials of 9" in answer("status", "demo")
+
+
+def test_what_is_advised_can_be_typed_as_it_stands(
+    answer: Answer, demo: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNING_HOME")
+    text = answer("status", "demo", "--home", str(home))
+    assert f"(tuning resume demo --home {home})" in text, "this home is not the one that is looked into"

@@ -130,7 +130,8 @@ def test_a_report_that_fails_does_not_fail_the_sweep(
 
     monkeypatch.setattr("tuning.report.write.render", broken)
     before = (compared / "optimizers" / "report.html").read_bytes()
-    result = tuning.sweep(ledger.open_sweep("optimizers", str(compared)).spec)
+    spec = replace(ledger.open_sweep("optimizers", str(compared)).spec, home=str(compared))
+    result = tuning.sweep(spec)
     assert result.states == {"completed": 5} and result.halted is None
     assert (compared / "optimizers" / "report.html").read_bytes() == before
     assert "`tuning report optimizers` makes it" in caplog.text
