@@ -28,11 +28,17 @@ def writer_processes() -> set[int]:
     return set(map(int, subprocess.run(command, capture_output=True, text=True).stdout.split()))
 
 
-def test_a_writer_that_is_killed_is_followed_by_another(tracker: Tracker, job: Job) -> None:
+def started(tracker: Tracker) -> int:
+    """Have the first record told; return the id of the process that comes up to write it."""
     tracker.start()
     tracker._put(0, began(0))
     wait_for("the process starts", writer_processes)
     (process,) = writer_processes()
+    return process
+
+
+def test_a_writer_that_is_killed_is_followed_by_another(tracker: Tracker, job: Job) -> None:
+    process = started(tracker)
     os.kill(process, signal.SIGKILL)
     tracker.end(0, State.COMPLETED, None)
     tracker.close("FINISHED", None, None)
@@ -41,10 +47,7 @@ def test_a_writer_that_is_killed_is_followed_by_another(tracker: Tracker, job: J
 
 def test_a_server_that_is_slow_keeps_nobody_waiting(tracker: Tracker, job: Job) -> None:
     """Here the writer stands still altogether; the driver's records go to the spool all the same."""
-    tracker.start()
-    tracker._put(0, began(0))
-    wait_for("the process starts", writer_processes)
-    (process,) = writer_processes()
+    process = started(tracker)
     os.kill(process, signal.SIGSTOP)
     before = Spool(job.spool).names()
     tracker._put(1, began(1))

@@ -93,7 +93,7 @@ def outcome(result: Any) -> Outcome:
     option = f" --home {home}" if home else ""
     facts = {**standing.sweep_facts(found), "startup_s": result.startup_s, "ending": result.ending}
     if result.ending is not None:
-        print(f"{result.ending}; resume with: tuning resume {result.name}{option}", file=sys.stderr)
+        print(f"{result.ending}; resume with: {found.command('resume')}", file=sys.stderr)
     if result.interrupted:
         return facts, status_line(facts), 130
     fault = run.fault(result)
