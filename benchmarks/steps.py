@@ -109,8 +109,9 @@ def _updates_by_parameter() -> Iterator[None]:
         for gradient in gradients:
             along = gradient.flatten(1) if gradient.dim() > 1 else gradient[:, None]
             part = slice(start, start + along.shape[1])
-            own = {key: value[:, part] for key, value in self.state.items()}
-            self._rule(self._parameters[:, part], along, own, self._numbers, self.steps)
+            for block in self._blocks:
+                own = {key: value[:, part] for key, value in block.state.items()}
+                self._rule(block.parameters[:, part], along[block.rows], own, block.numbers, self.steps)
             start = part.stop
 
     with mock.patch.object(optimizers.StackedOptimizer, "step", step):

@@ -9,7 +9,7 @@ import torch
 
 from tests.engine.trials import CPU, run, settings
 from tuning.data import Splits
-from tuning.engine import cohort, resume_state
+from tuning.engine import cohort, optimizers, resume_state, stacked
 from tuning.engine.solo import Training
 from tuning.engine.stacked import StackedTraining, members
 from tuning.errors import CheckpointError
@@ -234,6 +234,20 @@ def test_resume_state_of_all_members_is_one_file_from_which_they_go_on(
         assert all(
             torch.equal(a.best["state_dict"][key], b.best["state_dict"][key]) for key in b.best["state_dict"]
         )
+
+
+def test_rows_that_a_cache_takes_one_by_one_come_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, splits = settings("batchnorm_net", epochs=4)
+    together = train(task(*NUMBERS, until=4), spec, splits)
+    monkeypatch.setattr(optimizers, "BLOCK", 1)
+    monkeypatch.setattr(stacked, "LARGE", 1)
+    one_by_one = train(task(*NUMBERS, until=4), spec, splits)
+    for number in range(3):
+        a, b = (training(epochs[-1], number) for epochs in (together, one_by_one))
+        assert a is not None and b is not None and a.history == b.history
+        assert a.best is not None and b.best is not None and a.best["epoch"] == b.best["epoch"]
+        for key, tensor in a.best["state_dict"].items():
+            assert torch.equal(tensor, b.best["state_dict"][key])
 
 
 def test_members_change_between_cohorts_and_engines_from_their_resume_state(tmp_path: Path) -> None:

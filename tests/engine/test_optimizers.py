@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.engine.test_parity import SEARCHED
-from tuning.engine import solo
+from tuning.engine import optimizers, solo
 from tuning.engine.optimizers import StackedOptimizer
 
 SHAPES = [(5, 3), (5,), (2, 2, 2), ()]
@@ -25,11 +25,15 @@ def stock(trial: dict[str, Any], row: torch.Tensor) -> tuple[list[nn.Parameter],
 
 @pytest.mark.parametrize("optimizer", SEARCHED)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e3])
-def test_many_steps_are_those_of_torch(optimizer: str, scale: float) -> None:
+@pytest.mark.parametrize("rows_at_a_time", [1, 2, 1000])
+def test_many_steps_are_those_of_torch(
+    optimizer: str, scale: float, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     trials = [{"optimizer": optimizer, **found} for found in SEARCHED[optimizer]]
     size = sum(torch.Size(shape).numel() for shape in SHAPES)
     rows = torch.randn(len(trials), size, dtype=torch.float64)
+    monkeypatch.setattr(optimizers, "BLOCK", size * rows_at_a_time)
     others = [stock(trial, row) for trial, row in zip(trials, rows, strict=True)]
     stacked = StackedOptimizer(optimizer, rows, trials)
     for _ in range(STEPS):
@@ -52,6 +56,18 @@ def test_many_steps_are_those_of_torch(optimizer: str, scale: float) -> None:
             else:
                 assert name == "momentum_buffer" and not trial["momentum"]
     assert stacked.steps == STEPS
+
+
+def test_rows_larger_than_a_block_are_updated_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    for optimizer, trials in SEARCHED.items():
+        whole, gradients = torch.randn(3, 7), torch.randn(3, 7)
+        single = whole.clone()
+        StackedOptimizer(optimizer, whole, trials).step([gradients])
+        with monkeypatch.context() as small:
+            small.setattr(optimizers, "BLOCK", 1)
+            StackedOptimizer(optimizer, single, trials).step([gradients])
+        assert torch.equal(whole, single)
 
 
 def test_one_trial_that_is_not_finite_leaves_the_others_bit_equal() -> None:

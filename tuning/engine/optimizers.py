@@ -1,11 +1,12 @@
 """Update rules on stacked parameters: row k of every tensor is trial k, with its own numbers.
 
-All parameters of a trial lie in one row, so an update is a handful of operations however many layers
-a model has. The rules are those of `torch.optim`, which takes one learning rate for all, number for
-number; their state bears its names, so that a trial can change engines.
+All parameters of a trial lie in one row, so an update is a handful of operations, for as many rows as a
+cache holds, however many layers a model has. The rules are those of `torch.optim`, which takes one
+learning rate for all, number for number; their state bears its names, so that a trial can change engines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ Columns = dict[str, Tensor]
 
 State = dict[str, Tensor]
 """Optimizer state by its name in `torch.optim`, (trials, elements) each."""
+
+BLOCK = 2**17
+"""Elements that a CPU core updates at a time: each operation finds in its cache what the one before left."""
 
 RMSPROP_EPS, ADAGRAD_EPS, ADAM_EPS = 1e-8, 1e-10, 1e-8
 
@@ -86,16 +90,43 @@ class StackedOptimizer:
         self.state: State = {key: torch.zeros_like(parameters) for key in STATE_NAMES[name]}
         self.steps = 0
         """Taken so far, the same of all: they are at the same epoch."""
-        self._parameters = parameters
         self._rule = RULES[name]
-        self._numbers = columns(name, trials, parameters)
-        self._decays = bool(self._numbers["weight_decay"].any())
+        numbers = columns(name, trials, parameters)
+        self._decays = bool(numbers["weight_decay"].any())
+        self._blocks = [
+            _Block(rows, parameters[rows], _of(self.state, rows), _of(numbers, rows))
+            for rows in _blocks(parameters)
+        ]
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step along gradients, (trials, ...) each, in the order of the elements."""
         self.steps += 1
         flat = [gradient.flatten(1) if gradient.dim() > 1 else gradient[:, None] for gradient in gradients]
-        along = torch.cat(flat, dim=1)
-        if self._decays:
-            along.addcmul_(self._parameters, self._numbers["weight_decay"])
-        self._rule(self._parameters, along, self.state, self._numbers, self.steps)
+        for block in self._blocks:
+            along = torch.cat([gradient[block.rows] for gradient in flat], dim=1)
+            if self._decays:
+                along.addcmul_(block.parameters, block.numbers["weight_decay"])
+            self._rule(block.parameters, along, block.state, block.numbers, self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows that are updated together: views of the whole."""
+
+    rows: slice
+    parameters: Tensor
+    state: State
+    numbers: Columns
+
+
+def _blocks(parameters: Tensor) -> Iterator[slice]:
+    """Yield rows that a cache holds together; on a GPU all of them, which launches the fewest kernels."""
+    trials, elements = parameters.shape
+    most = BLOCK * torch.get_num_threads()
+    size = max(1, most // max(1, elements)) if parameters.device.type == "cpu" else trials
+    for start in range(0, trials, size):
+        yield slice(start, start + size)
+
+
+def _of(tensors: Mapping[str, Tensor], rows: slice) -> dict[str, Tensor]:
+    return {key: found[rows] for key, found in tensors.items()}

@@ -1,7 +1,7 @@
 """Models as rows: all tensors of a model, flattened, lie side by side in one row per type.
 
-So K models of one structure are one tensor (two or three where types differ): an update rule, a copy
-of the best epoch and a resume file touch it as a whole. A model's tensors are views of its row.
+So K models of one structure are one tensor (two or three where types differ), however many layers they
+have: for an update rule, a copy of the best epoch and a resume file. A model's tensors are views of its row.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,6 +16,9 @@ from tuning.engine.stack import Stack
 from tuning.records import EpochReport, State, TrialSpec, improves
 from tuning.spec import SweepSpec
 
+LARGE = 2**14
+"""From so many elements on a CPU copies a row by itself."""
+
 Plain = dict[str, Any]
 """The state of all members between two epochs, as tensors and plain data."""
 
@@ -110,14 +113,15 @@ class StackedTraining:
     def _keep_best(self) -> None:
         """Copy the rows of members for which this epoch is the best so far."""
         better = [row for row, epoch in enumerate(self._best_epochs) if epoch == self.epoch]
-        rows = torch.tensor(better, device=self._stack.parameters.device)
         for dtype, kept in self._best.items():
-            if len(better) > len(self.numbers) // 2:  # in one pass over all rows
-                is_better = torch.zeros(len(kept), 1, dtype=torch.bool, device=kept.device)
-                is_better[rows] = True
-                torch.where(is_better, self._stack.rows[dtype], kept, out=kept)
-            elif better:
-                kept[rows] = self._stack.rows[dtype][rows]
+            found = self._stack.rows[dtype]
+            if kept.device.type == "cpu" and kept.shape[1] >= LARGE:  # nothing but these rows is touched
+                for row in better:
+                    kept[row].copy_(found[row])
+            elif better:  # in one pass over all rows
+                is_better = torch.zeros(len(kept), 1, dtype=torch.bool)
+                is_better[better] = True
+                torch.where(is_better.to(kept.device), found, kept, out=kept)
 
     def close(self) -> None:
         """Nothing: it runs in this process alone."""
