@@ -5,6 +5,9 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
+# Nodes of examples/cluster-onprem.yaml do not have the second.
+REQUIREMENTS := requirements.txt $(wildcard requirements-aws.txt)
+
 .PHONY: sweep test packages chaos bench check format clean
 
 sweep: .venv/installed
@@ -37,13 +40,13 @@ bench: .venv/installed
 # takes twice as long; where it cannot (an index that only pip knows), pip does. In compat mode this project
 # is found by a path: with setuptools' own finder a folder of the same name, as that which one has cloned into,
 # would hide it from scripts beside it.
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed, but this is " + sys.version)'
 	@echo "Setting up .venv: two minutes, the second one in silence, and 7 GB; once ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt) || true
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode -r requirements.txt 2>&1 | grep -v -e '^ [-+~] ' -e '^Uninstalled' \
-		|| $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode $(REQUIREMENTS:%=-r %) 2>&1 | grep -v -e '^ [-+~] ' -e '^Uninstalled' \
+		|| $(BIN)/python -m pip install --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat -e .
 	@touch $@

@@ -93,6 +93,26 @@ def test_what_a_store_raises_is_an_error_of_a_disk(use: Callable[[str], object])
         use("broken://bucket/x")
 
 
+class Nameless(MemoryFileSystem):  # type: ignore[misc]
+    """A store whose errors are of Python's types and do not say what they are about, as those of S3."""
+
+    protocol = "nameless"
+    error: OSError = FileNotFoundError("The specified bucket does not exist")
+
+    def pipe_file(self, *_: object, **__: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [FileNotFoundError, PermissionError, OSError])
+def test_an_error_that_does_not_say_what_it_is_about_gets_the_name(
+    kind: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("nameless", Nameless, clobber=True)
+    monkeypatch.setattr(Nameless, "error", kind("no such bucket"))
+    with pytest.raises(kind, match=r"no such bucket.*nameless://bucket/x"):
+        storage.write("nameless://bucket/x", b"1")
+
+
 def test_names_of_files_are_synced(root: str) -> None:
     storage.sync(f"{root}/nowhere")
     storage.write(f"{root}/x", b"1")

@@ -153,12 +153,18 @@ def _local(path: str) -> Path | None:
 def _as_os_error(uri: str) -> Iterator[None]:
     """Raise OSError for whatever a store's own library raises: that of S3 lets botocore's errors through.
 
-    Callers know what a disk does, and that is what they are told of.
+    Callers know what a disk does, and that is what they are told of: also which file it is about.
     """
     try:
         yield
-    except (OSError, RequestError):
+    except RequestError:
         raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        kinds = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+        number = next((found for kind, found in kinds.items() if isinstance(error, kind)), errno.EIO)
+        raise OSError(error.errno or number, error.strerror or str(error), uri) from error
     except Exception as error:  # of whatever type the store's own library has
         raise OSError(errno.EIO, f"{type(error).__name__}: {error}", uri) from error
 

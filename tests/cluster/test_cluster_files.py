@@ -76,6 +76,8 @@ def test_packages_for_s3_go_with_the_projects_pins() -> None:
     s3 = dict(re.findall(r"^([\w.-]+)==(\S+)$", (REPOSITORY / "requirements-aws.txt").read_text(), re.M))
     assert {"s3fs", "boto3"} <= s3.keys() and not s3.keys() & pins.keys()
     assert s3["s3fs"] == pins["fsspec"], "s3fs asks for the fsspec of its own version"
+    mounts = yaml.safe_load((REPOSITORY / "cluster.yaml").read_text())["file_mounts"]
+    assert "requirements-aws.txt" in mounts.values(), "the Makefile installs it where it is"
 
 
 @FILES
