@@ -129,7 +129,7 @@ def _written(home: Path, uri: str, name: str) -> float:
     (folder / "spec.yaml").write_text("model: net\n", encoding="utf-8")
     spec = SweepSpec(model="net", name=name, id=f"{name:0<32}"[:32], metric="val_loss", mode="min")
     job = Job(spec, "net", uri, home, str(folder))
-    spool = Spool(job.spool)
+    spool = Spool(job.paths.spool)
     news: queue.SimpleQueue[News] = queue.SimpleQueue()
     writer = Writer(job)
     for first in range(-BATCH, WRITTEN, BATCH):  # the first batch makes MLflow's tables

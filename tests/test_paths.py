@@ -54,6 +54,15 @@ def test_inside_a_ray_job_an_absolute_home_is_taken(at: Path, monkeypatch: pytes
     assert home_folder(str(at / "disk")) == at / "disk"
 
 
+def test_a_command_names_the_home_that_is_not_looked_into_without_it(
+    at: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SweepPaths(at / "runs", "demo").command("resume") == "tuning resume demo"
+    assert SweepPaths(at / "my runs", "demo").command("resume") == f"tuning resume demo --home '{at}/my runs'"
+    inside_a_ray_job(monkeypatch)  # where no home is looked into
+    assert SweepPaths(at / "runs", "demo").command("doctor") == f"tuning doctor demo --home {at}/runs"
+
+
 @pytest.mark.parametrize("name", ["cnn", "cnn-demo", "a", "0", "A.b_c-9", "x" * 100])
 def test_name_that_can_be_a_folder_is_taken(name: str) -> None:
     assert check_name(name) == name

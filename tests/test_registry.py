@@ -349,7 +349,7 @@ def test_a_server_without_a_registry_fails_no_sweep(tmp_path: Path, monkeypatch:
     (tmp_path / "demo/spec.yaml").write_text("model: net\n")
     job = Job(SPEC, "net", f"sqlite:///{tmp_path}/mlflow.db", tmp_path, str(tmp_path / "demo"))
     trial = tuning.TrialRecord(number=0, state=tuning.State.COMPLETED, hyperparameters={}, value=0.5, epoch=1)
-    Spool(job.spool).put({0: Run(state=tuning.State.COMPLETED)})
+    Spool(job.paths.spool).put({0: Run(state=tuning.State.COMPLETED)})
     news: queue.SimpleQueue[News] = queue.SimpleQueue()
     news.put(Close("FINISHED", trial, None, champion=candidate(0, 0.5)))
     answer = Writer(job).run(news)

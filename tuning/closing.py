@@ -191,7 +191,7 @@ def _report(planned: Plan, study: Study, clock: Clock) -> Path | None:
         sweep = ledger.sweep_of(study, planned.paths, driver=None)
         return write.write(replace(sweep, wall_s=sweep.wall_s + clock.elapsed_s()))
     except Exception:  # of figures, of a disk: nothing depends on a report
-        logger.exception("no report was made; `tuning report %s` makes it", planned.paths.name)
+        logger.exception("no report was made; `%s` makes it", planned.paths.command("report"))
         return None
 
 

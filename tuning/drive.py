@@ -77,7 +77,7 @@ def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     except OSError as error:
         raise SweepError(
             f"The sweep {planned.paths.name!r} could not go on: {error}. All that it has told of is kept; "
-            f"once that is mended, go on with `tuning resume {planned.paths.name}`."
+            f"once that is mended, go on with `{planned.paths.command('resume')}`."
         ) from error
 
 

@@ -61,11 +61,6 @@ class Sweep:
         """Path or URI that holds the checkpoints."""
         return self.paths.storage(self.spec.storage, str(self.spec.id))
 
-    def command(self, does: str) -> str:
-        """Return a command about this sweep as it is to be given here, with its home if need be."""
-        home = "" if paths.home_folder(None) == self.paths.home else f" --home {self.paths.home}"
-        return f"tuning {does} {self.spec.name}{home}"
-
     @property
     def sizing(self) -> sizing.Sizing:
         """How many trials train together, as asked or as measured; 1 before it was."""
@@ -96,11 +91,11 @@ class Sweep:
             return SweepError(
                 f"The sweep {self.spec.name!r} has no {what}: all {ended} that have ended have failed, the "
                 f"last with {last_line(failed[-1].cause, 'no known cause')}. Once that is mended, go on with "
-                f"`{self.command('resume')}{more}`."
+                f"`{self.paths.command('resume')}{more}`."
             )
         return SweepError(
             f"The sweep {self.spec.name!r} has no {what} ({ended} of {self.spec.trials} have ended); "
-            f"go on with `{self.command('resume')}{more}`."
+            f"go on with `{self.paths.command('resume')}{more}`."
         )
 
 

@@ -1,7 +1,9 @@
 """The only place that knows a file or folder name of a home or a sweep."""
 
+import contextlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +78,18 @@ class SweepPaths:
 
     home: Path
     name: str
+
+    def command(self, does: str) -> str:
+        """Return a command about this sweep as it is to be given here, with its home if need be."""
+        return f"tuning {does} {self.name}{self.home_option}"
+
+    @property
+    def home_option(self) -> str:
+        """` --home HOME`, where the home is not the one that is looked into without it."""
+        with contextlib.suppress(RequestError):
+            if home_folder(None) == self.home:
+                return ""
+        return f" --home {shlex.quote(str(self.home))}"
 
     @property
     def folder(self) -> Path:

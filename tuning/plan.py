@@ -139,7 +139,7 @@ def as_it_was(spec: SweepSpec, where: paths.SweepPaths) -> SweepSpec:
             raise RequestError(
                 f"The sweep {spec.name!r} exists with a different spec ({'; '.join(changed)}); "
                 "give this search another name (--name, in Python `name=`), or go on with the one that there "
-                f"is: `tuning resume {spec.name} --trials TOTAL`."
+                f"is: `{where.command('resume')} --trials TOTAL`."
             )
         return notation.continued(old, spec)
     begun = {where.claim.name, where.log.name}  # all that a driver leaves which dies at its start

@@ -12,6 +12,7 @@ from pathlib import Path
 from tuning import references
 from tuning.endings import Ending
 from tuning.errors import RequestError, SweepError
+from tuning.paths import SweepPaths
 from tuning.records import TrialRecord, has_completed
 from tuning.spec import SweepSpec
 
@@ -35,6 +36,10 @@ class SweepResult:
     """How it was ended before its total; None if nobody asked for that."""
     startup_s: dict[str, float] = field(default_factory=dict, repr=False)
     """Seconds from the call to each milestone of the start."""
+
+    @property
+    def paths(self) -> SweepPaths:
+        return SweepPaths(Path(self.home), self.name)
 
     @property
     def states(self) -> dict[str, int]:
@@ -69,7 +74,7 @@ def sweep(spec: SweepSpec) -> SweepResult:
     if isinstance(result, Exception):
         raise result
     if result.interrupted:
-        raise KeyboardInterrupt(f"{result.ending}; resume with `tuning resume {result.name}`")
+        raise KeyboardInterrupt(f"{result.ending}; resume with `{result.paths.command('resume')}`")
     return result
 
 
@@ -136,13 +141,13 @@ def fault(result: SweepResult) -> SweepError | None:
     if result.halted:
         return SweepError(
             f"The sweep {result.name!r} stopped early: {result.halted}. "
-            f"Once that is mended, go on with `tuning resume {result.name}`."
+            f"Once that is mended, go on with `{result.paths.command('resume')}`."
         )
     if not has_completed(result.trials):
         diverged = result.states.get("diverged") == len(result.trials)
         hint = _of_diverged(result) if diverged else ""
         if result.states.get("failed"):
-            hint = f" Why one failed: `tuning inspect {result.name} --trial N`, or MLflow (cause.txt)."
+            hint = f" Why one failed: `{result.paths.command('inspect')} --trial N`, or MLflow (cause.txt)."
         return SweepError(f"The sweep {result.name!r} ended without one completed trial.{hint}")
     return None
 

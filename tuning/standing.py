@@ -97,8 +97,8 @@ def sweep_facts(sweep: Sweep) -> dict[str, Any]:
     unfinished = [trial for trial in sweep.trials if not trial.state.has_ended]
     return {
         "sweep": sweep.spec.name,
-        "resume": sweep.command("resume"),
-        "inspect": sweep.command("inspect"),
+        "resume": sweep.paths.command("resume"),
+        "inspect": sweep.paths.command("inspect"),
         "model": sweep.spec.model,
         "data": sweep.spec.data,
         "states": sweep.states,

@@ -141,8 +141,8 @@ def test_text_is_a_line_per_difference_and_one_that_sums_up(
     ]
     assert main(["doctor", NAME, *home]) == 1
     said = capsys.readouterr().out.splitlines()
-    resume = f"`tuning resume {NAME}` also mends what a killed driver has left"
-    way = f"`tuning doctor {NAME} --fix` mends 2 ({resume})"
+    resume = f"`tuning resume {' '.join([NAME, *home])}` also mends what a killed driver has left"
+    way = f"`tuning doctor {' '.join([NAME, *home])} --fix` mends 2 ({resume})"
     assert said == [*lines, f"{NAME}: 2 differences left; {way}"]
     assert main(["doctor", NAME, *home, "--fix"]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -134,7 +134,7 @@ def test_a_report_that_fails_does_not_fail_the_sweep(
     result = tuning.sweep(spec)
     assert result.states == {"completed": 5} and result.halted is None
     assert (compared / "optimizers" / "report.html").read_bytes() == before
-    assert "`tuning report optimizers` makes it" in caplog.text
+    assert f"`tuning report optimizers --home {compared}` makes it" in caplog.text
 
 
 EMPTY: dict[str, Any] = {

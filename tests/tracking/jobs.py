@@ -27,7 +27,7 @@ def news(*items: News) -> "queue.SimpleQueue[News]":
 
 def spooled(job: Job, *items: dict[int, Run]) -> None:
     for item in items:
-        Spool(job.spool).put(item)
+        Spool(job.paths.spool).put(item)
 
 
 def began(number: int) -> Run:

@@ -85,7 +85,7 @@ def test_a_process_that_cannot_be_started_is_said_and_costs_no_record(
     assert re.search(
         "the process that writes it has died 3 times", str(tracker.close("FINISHED", None, None).failure)
     )
-    assert [sorted(Spool(job.spool).read(name)) for name in Spool(job.spool).names()] == [[0]]
+    assert [sorted(Spool(job.paths.spool).read(name)) for name in Spool(job.paths.spool).names()] == [[0]]
 
 
 def test_what_goes_wrong_in_the_thread_is_said(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_second_ctrl_c_waits_for_no_server(job: Job) -> None:
     tracker.hurry()
     tracker.close("KILLED", None, None)
     assert time.monotonic() - start_s < 30  # without it a minute, and what the client itself waits
-    assert Spool(job.spool).names(), "what is not written waits"
+    assert Spool(job.paths.spool).names(), "what is not written waits"
 
 
 def test_a_database_that_another_process_holds_is_waited_for(job: Job) -> None:
@@ -131,7 +131,7 @@ def test_a_database_that_another_process_holds_for_good_is_given_up_and_costs_no
     spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
     with pytest.raises(Exception, match="database is locked"):
         Writer(job).run(news(CLOSE))
-    assert Spool(job.spool).names(), "what is not written waits"
+    assert Spool(job.paths.spool).names(), "what is not written waits"
     held.rollback()
     held.close()
     Writer(job).run(news(CLOSE))

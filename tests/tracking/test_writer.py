@@ -145,13 +145,16 @@ def test_what_was_kept_is_written_by_the_next_driver(job: Job) -> None:
     run = runs(job)["trial-00000"]
     assert (run.info.status, run.data.params) == ("FAILED", {"lr": "0.1"})
     assert set(run.data.metrics) == {"train_loss", "val_loss"}
-    assert Spool(job.spool).names() == []
+    assert Spool(job.paths.spool).names() == []
 
 
 def test_what_was_written_but_not_yet_forgotten_is_not_written_twice(job: Job) -> None:
     """A death between MLflow's commit and the removal: the records come again, after the trial's end."""
     spooled(job, {0: began(0)}, {0: Run(state=State.COMPLETED)})
-    kept = [(job.spool / name, (job.spool / name).read_bytes()) for name in Spool(job.spool).names()]
+    kept = [
+        (job.paths.spool / name, (job.paths.spool / name).read_bytes())
+        for name in Spool(job.paths.spool).names()
+    ]
     Writer(job).run(news(CLOSE))
     kept[0][0].write_bytes(kept[0][1])
     job.earlier[0] = (TrialRecord(number=0, state=State.COMPLETED, hyperparameters={"lr": 0.1}), [])
@@ -159,7 +162,7 @@ def test_what_was_written_but_not_yet_forgotten_is_not_written_twice(job: Job) -
     run = runs(job)["trial-00000"]
     points = sweeps.MlflowClient(job.uri).get_metric_history(run.info.run_id, "val_loss")
     assert ([point.step for point in points], run.info.status) == ([1], "FINISHED")
-    assert Spool(job.spool).names() == []
+    assert Spool(job.paths.spool).names() == []
 
 
 def test_an_end_that_the_study_knows_is_not_undone_by_an_older_record(job: Job) -> None:
@@ -173,7 +176,7 @@ def test_an_end_that_the_study_knows_is_not_undone_by_an_older_record(job: Job) 
 
 def test_a_damaged_record_holds_up_no_other(job: Job) -> None:
     spooled(job, {0: began(0)}, {1: began(1)})
-    (job.spool / Spool(job.spool).names()[0]).write_text('{"0": {"tags"')
+    (job.paths.spool / Spool(job.paths.spool).names()[0]).write_text('{"0": {"tags"')
     Writer(job).run(news(CLOSE))
     assert set(runs(job)) == {"again", "trial-00001"}
 

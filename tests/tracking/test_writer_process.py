@@ -49,9 +49,9 @@ def test_a_server_that_is_slow_keeps_nobody_waiting(tracker: Tracker, job: Job) 
     """Here the writer stands still altogether; the driver's records go to the spool all the same."""
     process = started(tracker)
     os.kill(process, signal.SIGSTOP)
-    before = Spool(job.spool).names()
+    before = Spool(job.paths.spool).names()
     tracker._put(1, began(1))
-    wait_for("the record is on disk", lambda: len(Spool(job.spool).names()) > len(before))
+    wait_for("the record is on disk", lambda: len(Spool(job.paths.spool).names()) > len(before))
     os.kill(process, signal.SIGCONT)
     tracker.close("FINISHED", None, None)
     assert set(runs(job)) == {"again", "trial-00000", "trial-00001"}
@@ -62,12 +62,12 @@ def test_a_writer_that_dies_again_and_again_makes_the_sweep_say_so(
 ) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no Python starts
     assert re.search(
-        r"has died 3 times.*tuning doctor again --fix", str(tracker.close("FINISHED", None, None).failure)
+        r"has died 3 times.*tuning doctor again.* --fix", str(tracker.close("FINISHED", None, None).failure)
     )
 
 
 def test_records_that_cannot_be_kept_make_the_sweep_say_so(tracker: Tracker, job: Job) -> None:
-    job.spool.write_text("a file where a folder should be")
+    job.paths.spool.write_text("a file where a folder should be")
     tracker._put(0, began(0))
     assert re.search(
         r"cannot be kept in the sweep's folder: .*File exists",
@@ -77,7 +77,9 @@ def test_records_that_cannot_be_kept_make_the_sweep_say_so(tracker: Tracker, job
 
 
 def spooled_trials(job: Job) -> list[int]:
-    return sorted(number for name in Spool(job.spool).names() for number in Spool(job.spool).read(name))
+    return sorted(
+        number for name in Spool(job.paths.spool).names() for number in Spool(job.paths.spool).read(name)
+    )
 
 
 def hurried(tracker: Tracker, _: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,8 @@ def test_the_end_waits_for_no_writer_that_stands_still(
     monkeypatch.setattr(process_, "start", start)
     tracker._queue.put((0, began(0)))
     assert re.search(
-        r"stood still for 2 s.*tuning doctor again --fix", str(tracker.close("FINISHED", None, None).failure)
+        r"stood still for 2 s.*tuning doctor again.* --fix",
+        str(tracker.close("FINISHED", None, None).failure),
     )
     assert [process.returncode for process in stopped] == [-signal.SIGKILL]
     assert spooled_trials(job) == [0]

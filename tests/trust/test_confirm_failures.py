@@ -98,7 +98,8 @@ def test_a_tracking_server_that_is_away_costs_a_warning_and_is_told_without_trai
     with monkeypatch.context() as without:
         without.setattr(client, "connect", away)
         assert main(["confirm", "together", "--top", "2", "--seeds", "2", "--home", str(copy)]) == 0
-    way = "was not told: no route to host; once it answers, `tuning doctor together --fix` writes it there"
+    fix = f"`tuning doctor together --home {copy} --fix`"
+    way = f"was not told: no route to host; once it answers, {fix} writes it there"
     assert way in capsys.readouterr().err
     found = kept(copy)
     assert found.seeds == 2
@@ -130,12 +131,13 @@ def test_a_report_that_cannot_be_made_or_told_costs_a_warning_of_its_own(
     with monkeypatch.context() as broken:
         broken.setattr("tuning.report.write.write", full)
         assert main(words) == 0
-    way = "warning: no report was made: no space left; `tuning report together` does"
+    report = f"`tuning report together --home {copy}`"
+    way = f"warning: no report was made: no space left; {report} makes one"
     assert way in capsys.readouterr().err and kept(copy).seeds == 2
     monkeypatch.setattr(client, "attach", lambda *_: (None, "the disk of the server is full"))
     assert main(words) == 0
     assert "in MLflow at sqlite" in (said := capsys.readouterr().err)
-    assert "the disk of the server is full; `tuning report together` puts it there" in said
+    assert f"the disk of the server is full; {report} puts it there" in said
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,10 @@ def test_a_trial_without_a_checkpoint_or_with_other_data_has_one_clear_message(
     ("number", "message"),
     [
         ("0", "Trial 0 failed (ValueError: no): it has no whole curve"),
-        ("1", "Trial 1 must have ended to be compared with, but it is interrupted; `tuning resume demo`"),
+        (
+            "1",
+            "Trial 1 must have ended to be compared with, but it is interrupted; `tuning resume demo --home ",
+        ),
     ],
 )
 def test_a_trial_without_a_whole_curve_is_refused(

@@ -36,5 +36,6 @@ def ended(options: Namespace, ending: Ending) -> Outcome:
         Answer.PENDING: f"{name}: {found.driver} has yet to hear it, as while it starts; it {WILL[ending]}",
         Answer.ENDED: f"{name}: {found.driver} has ended by itself meanwhile",
     }[answer]
-    after = f"watch it: tuning status {name} --watch; go on afterwards: tuning resume {name}"
+    watch, resume = found.paths.command("status"), found.paths.command("resume")
+    after = f"watch it: {watch} --watch; go on afterwards: {resume}"
     return facts, text if answer is Answer.ENDED else f"{text}\n{after}", 0

@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import Any
 
-from tuning import ledger, paths, standing
+from tuning import ledger, standing
 from tuning.commands import Outcome
 from tuning.errors import RequestError, SweepError, one_line, without_passwords
 from tuning.options import requested
@@ -89,18 +89,17 @@ def outcome(result: Any) -> Outcome:
         raise result
 
     found = ledger.open_sweep(result.name, result.home)
-    home = "" if paths.home_folder(None) == found.paths.home else result.home
-    option = f" --home {home}" if home else ""
+    option = found.paths.home_option
     facts = {**standing.sweep_facts(found), "startup_s": result.startup_s, "ending": result.ending}
     if result.ending is not None:
-        print(f"{result.ending}; resume with: {found.command('resume')}", file=sys.stderr)
+        print(f"{result.ending}; resume with: {found.paths.command('resume')}", file=sys.stderr)
     if result.interrupted:
         return facts, status_line(facts), 130
     fault = run.fault(result)
     if fault is not None:
         print(one_line(f"error: {fault}"), file=sys.stderr)
         return facts, status_text(facts), 1
-    in_python = f', home="{home}"' if home else ""
+    in_python = f", home={str(found.paths.home)!r}" if option else ""
     lines = [
         status_line(facts),
         best_text(facts["best"]),

@@ -21,7 +21,7 @@ from tuning.tracking.inventory import Inventory
 class Findings:
     """What was found, and what of it was mended."""
 
-    sweep: str
+    where: SweepPaths
     trials: int | None
     """How many it has; None where that cannot be told."""
     differences: list[Difference]
@@ -48,17 +48,17 @@ def visit(name: str, home: str | None, *, fix: bool) -> Findings:
     with held(where.claim, name), streams.everything_to(log):
         count, before = _look(where)
         if not fix or not any(found.fixable for found in before):
-            return Findings(name, count, before, [])
+            return Findings(where, count, before, [])
         trouble = _mend(where)
         count, after = _look(where)
         fixed = [] if count is None else [found for found in before if found not in after]
-        return Findings(name, count, [*trouble, *after], fixed)
+        return Findings(where, count, [*trouble, *after], fixed)
 
 
 def outcome(found: Findings) -> tuple[dict[str, Any], str, int]:
     """Return a visit's facts, text and exit code."""
     facts = {
-        "sweep": found.sweep,
+        "sweep": found.where.name,
         "healthy": found.is_healthy,
         "differences": [asdict(one) for one in found.differences],
         "fixed": [asdict(one) for one in found.fixed],
@@ -68,13 +68,13 @@ def outcome(found: Findings) -> tuple[dict[str, Any], str, int]:
 
 
 def _summary(found: Findings) -> str:
-    mended = f"{_count(len(found.fixed))} mended, " if found.fixed else ""
+    name, mended = found.where.name, f"{_count(len(found.fixed))} mended, " if found.fixed else ""
     if found.is_healthy:
-        return f"{found.sweep}: {mended}study, MLflow and checkpoints agree on {found.trials} trials"
+        return f"{name}: {mended}study, MLflow and checkpoints agree on {found.trials} trials"
     fixable = sum(one.fixable for one in found.differences)
-    resume = f"`tuning resume {found.sweep}` also mends what a killed driver has left"
-    way = f"; `tuning doctor {found.sweep} --fix` mends {fixable} ({resume})" if fixable else ""
-    return f"{found.sweep}: {mended}{_count(len(found.differences))} left{way}"
+    fix, resume = f"`{found.where.command('doctor')} --fix`", f"`{found.where.command('resume')}`"
+    way = f"; {fix} mends {fixable} ({resume} also mends what a killed driver has left)" if fixable else ""
+    return f"{name}: {mended}{_count(len(found.differences))} left{way}"
 
 
 def _count(number: int) -> str:
@@ -113,7 +113,7 @@ def _compared(where: SweepPaths, found: list[Difference]) -> tuple[int | None, l
         held = runs.read(sweep)
         found += checkpoints.look(sweep, held) + runs.look(sweep, held) + champion.look(sweep, held)
     except SweepError as error:
-        away = f"{error}; once it answers, `tuning doctor {where.name} --fix` writes what it lacks"
+        away = f"{error}; once it answers, `{where.command('doctor')} --fix` writes what it lacks"
         found += [*checkpoints.look(sweep, None), *runs.waiting(sweep), Difference(None, away, False)]
     return len(sweep.trials), found
 

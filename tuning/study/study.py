@@ -53,9 +53,7 @@ class Study:
                     storage=storage, study_name=spec.name, sampler=self._proposals
                 )
             except KeyError:
-                raise SweepError(
-                    f"The study {journal} is empty; `tuning resume {spec.name}` begins it."
-                ) from None
+                raise SweepError(f"The study {journal} is empty; `tuning resume` begins it.") from None
         self.facts = Facts(self._study)
         self._entries = Entries(storage, str(spec.name))
         self.places = Places(self._entries, self.batch)

@@ -58,7 +58,7 @@ def write(job: Job, close: Close) -> None:
     The last word of the spool is how each trial stands: an unfinished one as a driver leaves it that was
     interrupted, an ended one as the study has it, whatever older records say.
     """
-    spool = Spool(job.spool)
+    spool = Spool(job.paths.spool)
     spool.remove(damaged(spool))  # what they held, study and cards tell as far as they know it
     trials = [trial for trial, _ in job.earlier.values()]
     ends = {t.number: Run(state=t.state if t.state.has_ended else State.INTERRUPTED) for t in trials}

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tuning import paths
 from tuning.confirmed import Confirmation
+from tuning.paths import SweepPaths
 from tuning.records import State, TrialRecord
 from tuning.spec import SweepSpec
 from tuning.tracking.champion import Champion
@@ -36,8 +36,8 @@ class Job:
     """When the sweep began, if it begins now."""
 
     @property
-    def spool(self) -> Path:
-        return paths.SweepPaths(self.home, str(self.spec.name)).spool
+    def paths(self) -> SweepPaths:
+        return SweepPaths(self.home, str(self.spec.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Tracker:
         self._unkept: str | None = None
         """Why the spool has not taken it."""
         self._answer = messages.Answer()
-        self._spool = Spool(self._job.spool)
+        self._spool = Spool(self._job.paths.spool)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_hurried = False
 
@@ -121,12 +121,13 @@ class Tracker:
         self._thread.join()
         if self._failure is None or self._is_hurried:
             return replace(self._answer, failure=None)
+        where = self._job.paths
         return replace(
             self._answer,
             failure=f"MLflow at {without_passwords(self._job.uri)} could not be written: "
             f"{without_passwords(self._failure)}. Study and checkpoints "
-            f"are kept, and so is what MLflow lacks: `tuning resume {self._job.spec.name}`, or "
-            f"`tuning doctor {self._job.spec.name} --fix`, writes it once that is mended.",
+            f"are kept, and so is what MLflow lacks: `{where.command('resume')}`, or "
+            f"`{where.command('doctor')} --fix`, writes it once that is mended.",
         )
 
     def _send_all(self) -> None:

@@ -49,7 +49,7 @@ class Writer:
         self._known: Known | None = None
         """None until it was read, and after a failure: what was written then is uncertain."""
         self._pending: dict[int, Run] = {}
-        self._spool = Spool(job.spool)
+        self._spool = Spool(job.paths.spool)
         self._taken: set[str] = set()
         """Files of the spool that are in `_pending`, and those that are damaged."""
         self._damaged: set[str] = set()

@@ -84,13 +84,13 @@ def _tell(sweep: Sweep, study: Study, found: Confirmation) -> None:
     """Have MLflow and the report say what was found and is kept; what stands against that is a warning."""
     from tuning.tracking import client, confirmed
 
-    name, best = sweep.spec.name, sweep.trial(found.best.trial)
+    best = sweep.trial(found.best.trial)
     uri, model = client.uri_of(sweep.spec, sweep.paths.home), model_name(sweep.spec.model)
     failure = confirmed.tell(uri, model, sweep.spec, best, study.facts.test(best.number) or {}, found)
     if failure is None:
         _crown(sweep, study, best, uri)
     else:
-        way = f"once it answers, `tuning doctor {name} --fix` writes it there, and trains nothing"
+        way = f"once it answers, `{sweep.paths.command('doctor')} --fix` writes it there, and trains nothing"
         print(one_line(f"warning: MLflow at {uri} was not told: {failure}; {way}"), file=sys.stderr)
     _report(sweep, uri if failure is None else None)
 
@@ -112,17 +112,20 @@ def _report(sweep: Sweep, uri: str | None) -> None:
     from tuning.tracking import client
 
     name, model = str(sweep.spec.name), model_name(sweep.spec.model)
+    way = f"`{sweep.paths.command('report')}`"
     try:
         file = write.write(ledger.open_sweep(name, str(sweep.paths.home)))
     except Exception as error:  # of figures, of a disk: nothing depends on a report
-        print(f"warning: no report was made: {one_line(error)}; `tuning report {name}` does", file=sys.stderr)
+        print(f"warning: no report was made: {one_line(error)}; {way} makes one", file=sys.stderr)
         return
     if uri is None:
         return
     _, trouble = client.attach(uri, model, str(sweep.spec.id), file, paths.REPORT)
     if trouble is not None:
-        way = f"`tuning report {name}` puts it there"
-        print(one_line(f"warning: the report is not in MLflow at {uri}: {trouble}; {way}"), file=sys.stderr)
+        print(
+            one_line(f"warning: the report is not in MLflow at {uri}: {trouble}; {way} puts it there"),
+            file=sys.stderr,
+        )
 
 
 def _loaded(sweep: Sweep, trial: TrialRecord) -> LoadedModel:

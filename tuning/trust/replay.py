@@ -101,7 +101,7 @@ def _whole(sweep: Sweep, number: int) -> TrialRecord:
         cause = last_line(trial.cause, "no cause is known")
         raise RequestError(f"Trial {number} failed ({cause}): it has no whole curve to compare with.")
     way = (
-        "wait for its end" if sweep.is_running else f"`tuning resume {sweep.spec.name}` trains it to its end"
+        "wait for its end" if sweep.is_running else f"`{sweep.paths.command('resume')}` trains it to its end"
     )
     raise RequestError(f"Trial {number} must have ended to be compared with, but it is {trial.state}; {way}.")
 
