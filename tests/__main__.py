@@ -21,13 +21,18 @@ def main() -> int:
     second = [*SECOND, *sorted(file.name for file in FOLDER.glob("test_*.py"))]
     words = sys.argv[1:]
     print(
-        "Two parts side by side, half an hour on two cores. Behind its number and the minutes each prints "
-        "a dot for a test that has passed, s for one that is skipped, with the reason at the end, F for one "
-        "that has failed, in lines of 72: the first after some minutes, since the slow tests come first. "
-        "What is deselected only `make chaos` runs."
+        "Two parts side by side, half an hour on two cores. Behind its number and the minutes each prints a "
+        "line or two for a file of tests once it is done, which may take minutes: a dot for a test that has "
+        "passed, s for one that is skipped, with the reason at the end, F for one that has failed. What is "
+        "deselected only `make chaos` runs."
     )
     start_s = time.monotonic()
-    found = parts.run([["-rs", *words, *(str(FOLDER / name) for name in part)] for part in (first, second)])
+    found = parts.run(
+        [
+            ["-v", "--no-header", "-rs", *words, *(str(FOLDER / name) for name in part)]
+            for part in (first, second)
+        ]
+    )
     for name in found.failed:
         print(f"failed: {name}")
     print(f"tests: {found} in {(time.monotonic() - start_s) / 60:.0f} min")

@@ -42,8 +42,8 @@ def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_li
         "registering the best model",
         "models",  # models:/net@champion
     ]
-    begin = "cohorts begin with 16, 8 for each of 2 workers"
-    why = f"so few learn more from each other one by one (3 trials; {begin})"
+    more = "from 16 on, 8 for each of 2 workers, they may train together"
+    why = f"of so few trials (3) each is chosen better knowing what those before it found; {more}"
     assert f"each trial trains alone: {why}" in done.stderr.splitlines()
     assert (home / "net/sweep.log").exists()
 

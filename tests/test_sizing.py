@@ -71,10 +71,10 @@ def test_the_reason_names_the_gain_and_what_limits_it() -> None:
     assert choose(rates(4, 3, 12), 10_000, 2, "8 trials would take 9.0 GB of the 2.0 GB of a worker")[1] == (
         "3.0 times as many per second as one by one; 8 trials would take 9.0 GB of the 2.0 GB of a worker"
     )
-    assert choose(rates(4, 3), 10_000, 2) == (1, "2 at once are not faster here")
-    assert choose(rates(4, 3, 3), 10_000, 2) == (1, "2 to 4 at once are not faster here")
+    assert choose(rates(4, 3), 10_000, 2) == (1, "training 2 at once is not faster here")
+    assert choose(rates(4, 3, 3), 10_000, 2) == (1, "training 2 to 4 at once is not faster here")
     assert choose(rates(4, 3), 24, 2)[1] == (
-        "2 at once are not faster here; a sweep of more trials tries larger ones"
+        "training 2 at once is not faster here; a sweep of more trials tries more at once"
     )
     assert choose(rates(4), 10_000, 2, "trials train one by one, ...") == (1, "trials train one by one, ...")
 
@@ -84,8 +84,8 @@ def test_what_is_asked_for_is_not_measured() -> None:
     assert asked is not None and (asked.size, asked.why) == (16, "as asked")
     few = without_measuring("auto", 8, 2)
     assert few is not None and few.size == 1
-    begin = "cohorts begin with 16, 8 for each of 2 workers"
-    why = f"so few learn more from each other one by one (8 trials; {begin})"
+    more = "from 16 on, 8 for each of 2 workers, they may train together"
+    why = f"of so few trials (8) each is chosen better knowing what those before it found; {more}"
     assert few.describe() == f"each trial trains alone: {why}"
     assert without_measuring("auto", 1000, 2) is None
 

@@ -152,7 +152,7 @@ def _status(commands: Any) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="show it until it ends, or Ctrl-C; half a minute is left for a driver to take it",
+        help="show it until it ends, or Ctrl-C; may be given half a minute before the sweep begins",
     )
     parser.add_argument("--interval", type=float, metavar="S", help="seconds between two looks (1)")
     _home(parser)

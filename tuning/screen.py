@@ -148,7 +148,7 @@ class Progress:
         if self._notice:
             lines.append(Text(self._notice, style="yellow"))
         shown = Table.grid()
-        shown.add_column(no_wrap=True, overflow="ellipsis")
+        shown.add_column()
         shown.add_row(ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=60))
         for line in lines:
             shown.add_row(line)

@@ -141,8 +141,8 @@ def without_measuring(
     if len(asked) > 1:
         return None
     each = (
-        f"so few learn more from each other one by one ({trials} trials; cohorts begin with "
-        f"{2 * ROUNDS * workers}, {2 * ROUNDS} for each of {workers} workers)"
+        f"of so few trials ({trials}) each is chosen better knowing what those before it found; from "
+        f"{2 * ROUNDS * workers} on, {2 * ROUNDS} for each of {workers} workers, they may train together"
     )
     return Sizing(size=1, why=each, device="", asked=asked)
 
@@ -173,8 +173,8 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
     enough = next(one for one in measured if one.trials_per_s >= ENOUGH * fastest)
     if enough.size == 1:
         is_limited = 2 * measured[-1].size > most_useful(trials, workers)
-        more = "; a sweep of more trials tries larger ones" if is_limited else ""
-        return 1, note or f"{_sizes(measured)} at once are not faster here{more}"
+        more = "; a sweep of more trials tries more at once" if is_limited else ""
+        return 1, note or f"training {_sizes(measured)} at once is not faster here{more}"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
         limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS} cohorts"

@@ -17,6 +17,7 @@ import tuning
 from tests.conftest import REPOSITORY
 
 CHROMIUM = shutil.which("chromium")
+TRIALS = 48
 LATEST_S = 60
 """How long a page may take to show something."""
 
@@ -29,9 +30,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a sweep of nine trials, some of which were stopped early."""
+    """The home of a sweep of so many trials that its figures say something; most were stopped early."""
     home = tmp_path_factory.mktemp("home")
-    tuning.sweep(tuning.SweepSpec(model="batchnorm_net", trials=9, epochs=9, cohort=3, home=str(home)))
+    settings = {"epochs": 9, "cohort": 6, "max_concurrent": 1}  # so it repeats, and none diverges
+    tuning.sweep(tuning.SweepSpec(model="batchnorm_net", trials=TRIALS, home=str(home), **settings))
     return home
 
 

@@ -28,8 +28,7 @@ def run(options: Namespace) -> Outcome:
 
 
 def _say(what: str) -> None:
-    if sys.stderr.isatty():
-        print(what, file=sys.stderr, flush=True)
+    print(what, file=sys.stderr, flush=True)
 
 
 def _attach(sweep: ledger.Sweep, number: int, file: Path) -> None:

@@ -26,6 +26,7 @@ def inspect(
     if to is not None:
         storage.check_target(to)
     found = subject.load(sweep, number)
+    say(f"drawing trial {found.trial.number} ...")
     title = f"{sweep.spec.name}, trial {found.trial.number}"
     content = page(title, _introduction(found), sections(found, say))
     file = to or sweep.paths.inspection(found.trial.number)
