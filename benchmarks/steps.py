@@ -119,6 +119,12 @@ def _updates_by_parameter() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _all_rows_at_once() -> Iterator[None]:
+    with mock.patch.object(optimizers, "BLOCK", 2**40), mock.patch.object(stacked, "LARGE", 2**40):
+        yield
+
+
+@contextlib.contextmanager
 def _rows_from_a_loader() -> Iterator[None]:
     class Loaded(Batches):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -132,12 +138,14 @@ def _rows_from_a_loader() -> Iterator[None]:
 UNDONE: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "linear": _without_linear_twins,
     "row": _updates_by_parameter,
+    "blocks": _all_rows_at_once,
     "loader": _rows_from_a_loader,
 }
 
 STACKS = {
     "linear": ("net", 256),
     "row": ("batchnorm_net", 64),
+    "blocks": ("dropout_net", 64),
     "loader": ("net", 16),
     "memory": ("dropout_net", 128),
     "compile-net": ("net", 256),
@@ -196,6 +204,7 @@ def _study_ms(name: str, is_undone: bool) -> float:
 STEPS: dict[str, tuple[Callable[[str, bool], float], str, str]] = {
     "linear": (_epoch_ms, "net, K = 256", "linear layers along the features"),
     "row": (_epoch_ms, "batchnorm_net, K = 64", "one update for all parameters of a trial"),
+    "blocks": (_epoch_ms, "dropout_net, K = 64", "large rows updated and copied as a cache holds them"),
     "loader": (_epoch_ms, "net, K = 16", "rows taken by index, not through a DataLoader"),
     "memory": (_epoch_ms, "dropout_net, K = 128", "memory that is freed is kept"),
     "compile-net": (_epoch_ms, "net, K = 256", "`--compile`"),
