@@ -23,6 +23,7 @@ import tuning
 from tests import by_hand
 from tests.conftest import REPOSITORY
 from tests.late_server import late_server
+from tuning.cli import main
 from tuning.export import winner
 from tuning.export.champion import champion_of
 from tuning.study import Study
@@ -203,7 +204,7 @@ def test_a_champion_has_a_signature_and_an_example(
     ("standing", "then", "champion", "count"),
     [
         pytest.param(candidate(3, 0.5), candidate(3, 0.5), "3", 1, id="the same again"),
-        pytest.param(candidate(3, 0.5), candidate(7, 0.4), "7", 2, id="a better one"),
+        pytest.param(candidate(3, 0.5), candidate(7, 0.4), "3", 1, id="a better one that nobody confirmed"),
         pytest.param(candidate(3, 0.5), candidate(7, 0.6), "3", 1, id="a worse one"),
         pytest.param(candidate(3, 0.5), candidate(3, 0.5, 0.7), "3", 1, id="itself, confirmed"),
         pytest.param(candidate(3, 0.5), candidate(7, 0.6, 0.7), "7", 2, id="one that is confirmed"),
@@ -218,7 +219,7 @@ def test_a_champion_has_a_signature_and_an_example(
         ),
     ],
 )
-def test_the_champion_moves_for_a_better_one_only(
+def test_the_champion_moves_for_a_better_confirmed_one_only(
     store: tuple[MlflowClient, str],
     request: pytest.FixtureRequest,
     standing: Champion,
@@ -298,6 +299,24 @@ def test_a_sweep_registers_its_winner_once(
     assert run.data.tags["tuning.trial"] == str(result.best.number)
     assert float(champion.tags["tuning.value"]) == result.best.value
     assert float(champion.tags["test_loss"]) > 0
+
+
+def test_a_better_trial_of_the_sweep_that_went_on_is_champion_once_it_is_confirmed(
+    home: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tuning.SweepSpec(model="net", trials=1, epochs=2, max_concurrent=1)
+    tuning.sweep(spec)
+    best = tuning.sweep(replace(spec, trials=4)).best
+    assert best is not None and best.number != 0
+    said = capsys.readouterr().err
+    assert f"@champion stays trial 0 until trial {best.number} is confirmed: `tuning confirm net`" in said
+    found = MlflowClient(client.default_uri(home))
+    assert versions(found, "net") == ["0"]
+    assert main(["doctor", "net"]) == 0, capsys.readouterr().out
+    main(["confirm", "net", "--top", "2", "--seeds", "2"])
+    confirmed = tuning.load_best("net").trial.number
+    now = found.get_model_version_by_alias("net", "champion")
+    assert now.tags["tuning.trial"] == str(confirmed) and "tuning.confirmed_mean" in now.tags
 
 
 def test_the_winner_loads_from_a_server_where_this_project_is_not(

@@ -175,12 +175,17 @@ def _measure_best(
 
 def _show(end: End, planned: Plan, dispatcher: Dispatcher, progress: screen.Progress, clock: Clock) -> None:
     """Make the report, and of the best model what the registry takes."""
-    study = dispatcher.study
+    study, best = dispatcher.study, end.best
     end.report = _report(planned, study, clock)
     is_whole = _status(None, dispatcher) == "FINISHED"
-    if is_whole and end.best is not None and not study.facts.is_champion(end.best.number):
-        progress.phase("registering the best model")
-        end.champion = winner.candidate(study, dispatcher.folder, end.best, progress.say)
+    if best is None or not is_whole or study.facts.is_champion(best.number):
+        return
+    stays = winner.challenger(study, best, planned.paths.command("confirm"))
+    if stays is not None:
+        progress.say(stays)
+        return
+    progress.phase("registering the best model")
+    end.champion = winner.candidate(study, dispatcher.folder, best, progress.say)
 
 
 def _report(planned: Plan, study: Study, clock: Clock) -> Path | None:

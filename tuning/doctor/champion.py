@@ -54,7 +54,7 @@ def mend(sweep: Sweep) -> None:
 def _wanted(sweep: Sweep) -> int | None:
     """Return the trial that should be champion: the best confirmed one, else the one that was registered.
 
-    A better one that nobody has confirmed is registered when the sweep has come to its end.
+    A better one that nobody has confirmed is none.
     """
     if sweep.confirmation is not None and sweep.best is not None:
         return sweep.best.number

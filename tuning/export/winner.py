@@ -19,6 +19,21 @@ PATIENCE_S = 120.0
 UNREGISTERED = "the best model is not in MLflow's model registry"
 
 
+def challenger(study: Study, best: TrialRecord, confirm: str) -> str | None:
+    """Return in words that another trial is champion, and stays it until the best one is confirmed.
+
+    None where there is no champion yet, or the best is that trial, or was confirmed.
+
+    Args:
+        confirm: the command that does.
+    """
+    standing = study.facts.champion()
+    if standing is None or standing[1] == best.number or study.facts.confirmed_mean(best.number) is not None:
+        return None
+    name, trial = standing
+    return f"models:/{name}@champion stays trial {trial} until trial {best.number} is confirmed: `{confirm}`"
+
+
 def candidate(study: Study, folder: str, best: TrialRecord, say: Callable[[str], None]) -> Champion | None:
     """Return the best model as the registry takes it; if it is no such, say so and return None."""
     try:

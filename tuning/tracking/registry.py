@@ -72,11 +72,11 @@ def depose(client: Any, name: str) -> None:
 def register(client: Any, spec: SweepSpec, candidate: Champion, run_id: str) -> Registered:
     """Make a model the sweep's champion if it beats the one there is; whatever dies, once.
 
-    Without `candidate.confirmed` it does so by the search's own metric, and never beats a champion that was
-    confirmed. With it, it beats one that was not, and else by the means: those of `candidate.over`, of the
-    same seeds, which may be more than those that the champion had when it was registered; for others, which
-    the study knows no more, the mean that the champion bears as a tag. A champion that is confirmed itself
-    stays the version it is and gets the mean as a tag.
+    Without `candidate.confirmed` it beats none: of what a search finds later on, luck makes one look better
+    again and again. With it, it beats one that was not confirmed, and else by the means: those of
+    `candidate.over`, of the same seeds, which may be more than those that the champion had when it was
+    registered; for others, which the study knows no more, the mean that the champion bears as a tag. A
+    champion that is confirmed itself stays the version it is and gets the mean as a tag.
 
     Args:
         client: MLflow's.
@@ -127,8 +127,7 @@ def _standing(client: Any, name: str) -> Any:
 
 def _beats(candidate: Champion, standing: dict[str, str], spec: SweepSpec) -> bool:
     if candidate.confirmed is None:
-        is_better = improves(candidate.value, float(standing["tuning.value"]), spec.mode)
-        return CONFIRMED not in standing and is_better
+        return False
     if CONFIRMED not in standing or int(standing["tuning.trial"]) in candidate.over:
         return True
     return improves(candidate.confirmed, float(standing[CONFIRMED]), spec.mode)
