@@ -80,17 +80,11 @@ def assert_nothing_is_lost(store: Store, home: Path) -> None:
     trials = [f"checkpoints/trial-{number:05d}" for number in range(driver.TRIALS)]
     files = sorted(f"{trial}.{kind}" for trial in trials for kind in ("json", "pt"))
     assert store.names() == ["attempt", *files], "a resume state is left"
+    assert not (home / "chaos/checkpoints").exists(), "nothing but the bucket has them"
+    best = tuning.load_best("chaos", home=str(home)).trial
+    assert best.value == open_sweep("chaos", str(home)).trials[best.number].value
     store.fetch(home / "chaos")
     ledger.assert_nothing_is_lost(home, "cohort")
-
-
-def test_the_best_model_is_loaded_from_the_bucket(store: Store, tmp_path: Path) -> None:
-    with driver.started(tmp_path, module=driver.COMMAND, storage=STORAGE, **MODES["cohort"]) as one:
-        assert one.end() == 0, one.output()
-    assert not (one.home / "chaos/checkpoints").exists(), "nothing but the bucket has them"
-    best = tuning.load_best("chaos", home=str(one.home))
-    assert best.trial.value == open_sweep("chaos", str(one.home)).trials[best.trial.number].value
-    assert_nothing_is_lost(store, one.home)
 
 
 @pytest.mark.parametrize("victim", ["worker", pytest.param("driver", marks=pytest.mark.chaos)])
@@ -113,6 +107,7 @@ def test_what_is_killed_goes_on_from_the_bucket(
     assert ledger.trained(one.home) == undisturbed("cohort")
 
 
+@pytest.mark.chaos
 def test_a_bucket_that_nobody_answers_for_ends_a_sweep_with_one_message_and_it_can_go_on(
     store: Store, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -134,8 +129,10 @@ def test_a_bucket_that_nobody_answers_for_ends_a_sweep_with_one_message_and_it_c
 
 @pytest.mark.parametrize(
     ("storage", "endpoint", "named"),
-    [("s3://nosuch/x", None, "s3://nosuch/x"), (STORAGE, "http://127.0.0.1:9", STORAGE)],
-    ids=["no bucket", "nobody answers"],
+    [
+        pytest.param("s3://nosuch/x", None, "s3://nosuch/x", id="no bucket"),
+        pytest.param(STORAGE, "http://127.0.0.1:9", STORAGE, id="nobody answers", marks=pytest.mark.chaos),
+    ],
 )
 def test_a_bucket_that_cannot_be_written_is_told_of_before_anything_is_trained(
     store: Store,
