@@ -21,7 +21,7 @@ def main() -> int:
     second = [*SECOND, *sorted(file.name for file in FOLDER.glob("test_*.py"))]
     words = sys.argv[1:]
     print(
-        "Two parts side by side, half an hour on two cores. Behind its number and the minutes each prints a "
+        "Two parts side by side, half an hour to an hour. Behind its number and the minutes each prints a "
         "line or two for a file of tests once it is done, which may take minutes: a dot for a test that has "
         "passed, s for one that is skipped, with the reason at the end, F for one that has failed. What is "
         "deselected only `make chaos` runs."

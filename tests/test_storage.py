@@ -93,7 +93,7 @@ def test_what_a_store_raises_is_an_error_of_a_disk(use: Callable[[str], object])
         use("broken://bucket/x")
 
 
-class Nameless(MemoryFileSystem):  # type: ignore[misc]
+class Nameless(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A store whose errors are of Python's types and do not say what they are about, as those of S3."""
 
     protocol = "nameless"

@@ -33,7 +33,8 @@ def test_what_a_server_that_stays_away_has_missed_the_doctor_writes(
         assert "Traceback" not in said
         assert ledger.trained(first.home) == undisturbed("cohort"), "no trial has suffered"
         away = doctor(first.home)
-        assert away.returncode == 1 and "once it answers, `tuning doctor chaos " in away.stdout
+        fix = f"`tuning doctor chaos --home {first.home} --fix`"
+        assert away.returncode == 1 and f"once it answers, {fix}" in away.stdout
         mlflow.start()
         mended = doctor(first.home, "--fix")
         assert mended.returncode == 0, mended.stdout + mended.stderr
