@@ -6,7 +6,10 @@ set -eu
 for program in sshd ip rsync pg_ctlcluster chromium; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing=1
 done
-[ -n "${missing:-}" ] || exit 0
+[ -n "${missing:-}" ] || {
+    echo "all there: sshd, ip, rsync, PostgreSQL, Chromium"
+    exit 0
+}
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "openssh-server, iproute2, rsync, postgresql or chromium is missing, and only root on Debian can install it here"
     exit 0

@@ -47,9 +47,9 @@ def test_cohorts_have_saved_what_training_alone_was_measured_to_take() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Cost("gpu", 0.34, 0.12, 0.0), "0.34 GPU-hours; early stopping saved 0.12"),
-        (Cost("gpu", 0.01, 0.12, 0.001), "36 GPU-seconds; early stopping saved 432; cohorts saved 3.6"),
-        (Cost("cpu", 1234.5, 0.0, 99.0), "1,234 CPU-hours; cohorts saved 99"),
+        (Cost("gpu", 0.34, 0.12, 0.0), "0.34 GPU-hours; early stopping saved 0.12 h"),
+        (Cost("gpu", 0.01, 0.12, 0.001), "36 GPU-seconds; early stopping saved 432 s; cohorts saved 3.6 s"),
+        (Cost("cpu", 1234.5, 0.0, 99.0), "1,234 CPU-hours; cohorts saved 99 h"),
         (Cost("cpu", 2.0, 0.0, 0.0), "2 CPU-hours"),
     ],
 )

@@ -92,6 +92,19 @@ def test_the_rest_is_estimated_from_when_workers_were_up_once_an_eighth_has_ende
         assert progress._pace() == "- 20 trials/min, about 3:30 left"
 
 
+def test_while_no_trial_ends_the_estimate_counts_down_and_goes_when_it_has_run_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Progress(SPEC, io.StringIO(), []) as progress:
+        play(progress)  # two of four in 30 s
+        shown = []
+        for later_s in (0, 10, 29, 31):
+            monkeypatch.setattr(time, "monotonic", lambda s=progress._last_end_s + later_s: s)
+            shown.append(progress._pace().partition(", ")[2])
+        monkeypatch.undo()
+    assert shown == ["about 0:30 left", "about 0:20 left", "about 0:01 left", ""]
+
+
 def test_the_best_so_far_that_was_stopped_early_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not the sweep's best unless no trial completes."""
     with Progress(SPEC, io.StringIO(), []) as progress:

@@ -65,7 +65,7 @@ def test_the_reason_names_the_gain_and_what_limits_it() -> None:
     assert choose(rates(4, 3, 12), 32, 2) == (
         4,
         "3.0 times as many per second as one by one; "
-        "larger ones would leave each of 2 workers fewer than 4 cohorts",
+        "with more at once, 2 workers would have fewer than 4 cohorts each, between which the search learns",
     )
     assert choose(rates(4, 3, 12, 12), 10_000, 2) == (4, "3.0 times as many per second as one by one")
     assert choose(rates(4, 3, 12), 10_000, 2, "8 trials would take 9.0 GB of the 2.0 GB of a worker")[1] == (

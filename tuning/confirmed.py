@@ -31,7 +31,7 @@ class Confirmed:
     mean: float
     """Of `values`."""
     low: float | None
-    """The 95 % confidence interval of the mean; None where one seed alone did not diverge."""
+    """The 95 % confidence interval of the mean; None where the seeds came to a single figure."""
     high: float | None
     held_out: "HeldOut | None" = None
     """The metric's own figure on the test split; None in studies of earlier versions."""

@@ -37,9 +37,9 @@ class Cost:
         }
 
     def describe(self) -> str:
-        factor, time = (1, "hours") if self.used >= LEAST_HOURS else (3600, "seconds")
+        factor, time, unit = (1, "hours", "h") if self.used >= LEAST_HOURS else (3600, "seconds", "s")
         saved = [
-            f"{words} saved {amount(factor * value)}"
+            f"{words} saved {amount(factor * value)} {unit}"
             for words, value in (
                 ("early stopping", self.saved_by_early_stopping),
                 ("cohorts", self.saved_by_cohorts),

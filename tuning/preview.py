@@ -14,6 +14,9 @@ from tuning.screen import duration
 from tuning.space import Choice, Int
 from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
 
+AROUND = "some 15 s to start and to end"
+"""What a sweep on one machine takes besides: benchmarks/results/startup.md."""
+
 COPIES, BYTES = 2, 4
 """Of each trial's best weights: in the storage and in MLflow; bytes of a weight."""
 
@@ -72,4 +75,4 @@ def _nodes(nodes: Sequence[Any]) -> str:
 def _time(train_s: float | None) -> str:
     if train_s is None:
         return "not known, since nothing was measured"
-    return f"about {duration(train_s)} if no trial is stopped early, Ray's start aside"
+    return f"about {duration(train_s)} of training if no trial is stopped early, and {AROUND}"

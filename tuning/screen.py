@@ -59,6 +59,7 @@ class Progress:
         """When workers were up: what the start took says nothing of the pace."""
         self._notice = ""
         self._ended_here = 0
+        self._last_end_s = self._start_s
         self._screen = screen
         self._printed_s = self._start_s
         self._printed_best: int | None = None
@@ -131,7 +132,9 @@ class Progress:
         self._running.discard(number)
         self._counts[state] += 1
         self._states[number] = state
-        self._ended_here += state.has_ended
+        if state.has_ended:
+            self._ended_here += 1
+            self._last_end_s = time.monotonic()
         if state in (State.FAILED, State.DIVERGED):
             self._say_cause(number, state, last_line(cause, "no cause is known"))
         self._print_now_and_then()
@@ -189,10 +192,13 @@ class Progress:
         enough = max(2, self._spec.trials // ENOUGH)  # those that are stopped early end first
         if self._ended_here < enough or self._since_s is None or self._notice:
             return f"- {time.monotonic() - self._start_s:.0f} s so far"
-        per_s = self._ended_here / max(time.monotonic() - self._since_s, 1e-3)
+        per_s = self._ended_here / max(self._last_end_s - self._since_s, 1e-3)
         left = self._spec.trials - self._num_ended()
         pace = f"- {60 * per_s:.3g} trials/min"
-        return f"{pace}, about {duration(left / per_s)} left" if left > 0 else f"{pace} once workers were up"
+        if left <= 0:
+            return f"{pace} once workers were up"
+        left_s = left / per_s - (time.monotonic() - self._last_end_s)  # counts down between ends
+        return f"{pace}, about {duration(left_s)} left" if left_s > 0 else pace
 
     def _best_line(self, *, spelt_out: bool = True) -> str:
         if self._best is None:

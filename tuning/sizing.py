@@ -177,7 +177,8 @@ def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = 
         return 1, note or f"training {_sizes(measured)} at once is not faster here{more}"
     why = f"{enough.trials_per_s / measured[0].trials_per_s:.1f} times as many per second as one by one"
     if enough.size == measured[-1].size and (note or 2 * enough.size > most_useful(trials, workers)):
-        limit = note or f"larger ones would leave each of {workers} workers fewer than {ROUNDS} cohorts"
+        few = f"with more at once, {workers} workers would have fewer than {ROUNDS} cohorts each"
+        limit = note or f"{few}, between which the search learns"
         why += f"; {limit}"
     return enough.size, why
 

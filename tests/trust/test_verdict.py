@@ -28,6 +28,7 @@ def test_intervals_are_students() -> None:
     assert (further.low, further.high) == pytest.approx((2 - 4.302653 * (4 / 3) ** 0.5, 6.968276), rel=1e-6)
     assert 4.5 not in found and 4.4 in found
     assert confidence([2.0]) is prediction([2.0]) is None
+    assert confidence([2.0, 2.0]) is prediction([2.0, 2.0, 2.0]) is None, "of no width: as if it were sure"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,14 @@ def test_one_seed_that_did_not_diverge_says_nothing_of_chance() -> None:
     assert row.split()[:7] == ["0", "0.75", "0.25", "-", "0.5", "-", "-0.25"]
     assert row.endswith("diverged with 1 of 2 seeds")
     assert Confirmation.from_plain(json.loads(json.dumps(judged.to_plain()))) == judged
+
+
+def test_seeds_that_come_to_one_accuracy_tell_no_interval() -> None:
+    found = verdict.judge("val_loss", "min", 2, [summary(0, 0.943, 0.943, searched=0.945)])
+    assert (found.best.low, found.best.high, verdict.is_typical(found.best)) == (None, None, None)
+    said = confirm_texts.text("x", found)
+    assert confirm_texts.NO_SPREAD in said and "unusually far" not in said
+    assert confirm_texts.NO_SPREAD not in confirm_texts.text("x", FOUND)
 
 
 def test_a_winner_that_is_alone_is_not_said_to_hold() -> None:
@@ -265,6 +274,7 @@ def test_as_many_train_at_once_as_pay_here(
 def test_where_another_trial_has_the_better_mean_by_chance_the_text_says_so() -> None:
     found = verdict.judge("val_loss", "min", 3, [summary(3, *GOOD), summary(1, *SAME)])
     assert found.holds and found.best.trial == 1
-    assert "trial 1, by its mean (better than trial 3's, be it by chance)" in confirm_texts.text("x", found)
+    said = confirm_texts.text("x", found)
+    assert "trial 1, by its mean, the likeliest though not shown to be better than trial 3;" in said
     alone = verdict.judge("val_loss", "min", 3, [summary(3, *GOOD)])
-    assert "trial 3, by its mean: " in confirm_texts.text("x", alone)
+    assert "trial 3, by its mean; " in confirm_texts.text("x", alone)

@@ -94,7 +94,7 @@ def outcome(result: Any) -> Outcome:
     if result.ending is not None:
         print(f"{result.ending}; resume with: {found.paths.command('resume')}", file=sys.stderr)
     if result.interrupted:
-        return facts, status_line(facts), 130
+        return facts, "\n".join([status_line(facts), *(ahead_lines(facts) if facts["best"] else [])]), 130
     fault = run.fault(result)
     if fault is not None:
         print(one_line(f"error: {fault}"), file=sys.stderr)
@@ -107,7 +107,13 @@ def outcome(result: Any) -> Outcome:
         *cost_lines(facts),
         "",
         f'load it     import tuning; model = tuning.load_best("{result.name}"{in_python}).model',
+        *_confirm_lines(facts, found.paths.command("confirm")),
         *([f"report      {found.paths.report}"] if found.paths.report.exists() else []),
         f"browse      {without_passwords(found.spec.tracking_uri or f'tuning ui{option}')}",
     ]
     return facts, "\n".join(lines), 0
+
+
+def _confirm_lines(facts: dict[str, Any], command: str) -> list[str]:
+    """Return how to learn whether the best is better than chance makes it, where nobody has asked."""
+    return [] if facts["best"]["confirmed"] else [f"is it real  {command}"]

@@ -9,6 +9,8 @@ from tuning.trust.verdict import is_typical
 
 SEEDS = "The mean is over seeds, each at the epoch that the validation split chose: so it flatters, too."
 
+NO_SPREAD = 'An interval is "-" where the seeds came to a single figure: more of them (--seeds) tell one.'
+
 HELD_OUT = "What is held out, the test split, has chosen nothing; flattered is against that."
 
 
@@ -38,11 +40,12 @@ def text(sweep: str, found: Confirmation) -> str:
         "",
         f"winner      {_winner(found)}",
         f"verdict     {_verdict(found)}",
-        f"best        trial {found.best.trial}, by its mean{_chance(found)}: `tuning best` and `load_best` "
-        "prefer it now",
+        f"best        trial {found.best.trial}, by its mean{_chance(found)}; `tuning best` and `load_best` "
+        "take it now",
         "",
         SEEDS,
         *([HELD_OUT] if held_out else []),
+        *([NO_SPREAD] if any(one.low is None for one in found.trials) else []),
         "All were shown their rows in one order: what another one changes is not in the intervals.",
     ]
     return "\n".join(lines)
@@ -79,9 +82,9 @@ def _verdict(found: Confirmation) -> str:
 
 
 def _chance(found: Confirmation) -> str:
-    """Return that the claim may hold and another trial be the best by its mean."""
+    """Return why the claim may hold and another trial be the best by its mean."""
     is_other = found.holds and found.best.trial != found.winner
-    return f" (better than trial {found.winner}'s, be it by chance)" if is_other else ""
+    return f", the likeliest though not shown to be better than trial {found.winner}" if is_other else ""
 
 
 def _winner(found: Confirmation) -> str:

@@ -24,17 +24,21 @@ class Interval:
 
 
 def confidence(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % confidence interval of the mean, by Student's t; None of one value."""
+    """Return the 95 % confidence interval of the mean, by Student's t; None where nothing tells it.
+
+    That is of one value, and of several that are equal, as accuracies of few examples may be: a spread of 0
+    that two or three values happen to have would make it a certainty.
+    """
     return _around(values, 1 / len(values))
 
 
 def prediction(values: Sequence[float]) -> Interval | None:
-    """Return where one more value would lie 19 times out of 20, by Student's t; None of one value."""
+    """Return where one more value would lie 19 times out of 20, by Student's t; None as of `confidence`."""
     return _around(values, 1 + 1 / len(values))
 
 
 def _around(values: Sequence[float], share: float) -> Interval | None:
-    if len(values) < 2:
+    if len(set(values)) < 2:
         return None
     mean = statistics.fmean(values)
     quantile = float(stdtrit(len(values) - 1, 1 - LEVEL / 2))

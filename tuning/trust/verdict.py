@@ -134,7 +134,7 @@ def _for(winner: Confirmed, others: Sequence[Confirmed], mode: Mode) -> str:
 def is_typical(found: Confirmed) -> bool | None:
     """Whether the search's figure is one that a further seed may well give: 19 of 20 lie as near.
 
-    None where one seed alone did not diverge, which tells nothing of that.
+    None where the seeds came to a single figure, which tells nothing of that.
     """
     interval = prediction([value for value in found.values if value is not None])
     return None if interval is None else found.searched in interval
