@@ -26,7 +26,8 @@ def runs(
     wanted = {trial.number: again.members(trial, range(seeds)) for trial in trials}
     found = _confirmed_before(sweep, trials) | study.facts.fresh_runs()
     lacking = [one for members in wanted.values() for one in members if one.number not in found]
-    what = f"{len(trials)} trials, {seeds} fresh seeds each, {spec.epochs} epochs"
+    count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
+    what = f"{count}, {seeds} fresh seeds each, {spec.epochs} epochs"
     if known := len(trials) * seeds - len(lacking):
         what += f", {known} of {len(trials) * seeds} trainings known from before"
     with Progress("confirming", len(lacking) * (spec.epochs or 0), "epochs") as progress:
