@@ -91,12 +91,13 @@ def assert_they_agree(result: tuning.SweepResult | ledger.Sweep, ledgers: Ledger
             assert number in ledgers.checkpoints
 
 
-def remeasured(checkpoint: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """Open a checkpoint with plain torch, build a fresh model, and measure it on the validation split."""
+def remeasured(checkpoint: Path, split: str = "validation") -> tuple[dict[str, Any], dict[str, float]]:
+    """Open a checkpoint with plain torch, build a fresh model, and measure it on a split."""
     content = torch.load(checkpoint, weights_only=True)
     model = models.build(content["model"], **content["arguments"])
     model.load_state_dict(content["state_dict"])
     splits = data.load(content["data"], seed=content["seed"])
     assert splits.fingerprint == content["fingerprint"]
-    batches = Batches(splits.validation, content["batch_size"], torch.device("cpu"), ordered=splits.ordered)
-    return content, solo.evaluate(model, batches.in_order(), splits)
+    rows = getattr(splits, split)
+    batches = Batches(rows, content["batch_size"], torch.device("cpu"), ordered=splits.ordered)
+    return content, solo.evaluate(model, batches.in_order(), splits, {"validation": "val"}.get(split, split))

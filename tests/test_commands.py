@@ -216,6 +216,28 @@ def test_the_ui_serves_the_home_on_another_port_when_the_first_is_taken_and_ends
         assert [found for found in _command_lines() if str(home) in found] == []
 
 
+@pytest.mark.parametrize("death", [signal.SIGHUP, signal.SIGKILL], ids=["terminal closed", "killed"])
+def test_no_server_outlives_a_ui_that_dies(ring: tuple[dict[str, Any], Path], death: signal.Signals) -> None:
+    _, home = ring
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuning", "ui", "--home", str(home)],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline() + process.stderr.readline())
+    assert address is not None
+    wait_for(lambda: _answers(address[0]), process, "answer of the UI")
+    process.send_signal(death)
+    assert process.wait(timeout=60) == -death
+    end_s = time.monotonic() + 60
+    while left := [found for found in _command_lines() if str(home) in found]:
+        assert time.monotonic() < end_s, left
+        time.sleep(0.1)
+    assert not _answers(address[0])
+
+
 def test_a_ui_whose_server_ends_says_where_the_reason_stands(home: Path, command: Any) -> None:
     home.mkdir()
     paths.tracking_database(home).write_text("no database")

@@ -60,6 +60,9 @@ def test_a_sweep_leaves_one_run_and_one_checkpoint_per_trial_and_a_best_model(
     content, measured = sweeps.remeasured(ledgers.checkpoints[best.trial.number])
     assert measured[content["metric"]] == pytest.approx(best.trial.value, rel=1e-6)
     assert content["epoch"] == best.trial.epoch
+    _, tested = sweeps.remeasured(ledgers.checkpoints[best.trial.number], "test")
+    assert sweep.test == pytest.approx(tested, rel=1e-6)
+    assert {key: ledgers.parent.data.metrics[key] for key in tested} == pytest.approx(tested, rel=1e-6)
     assert all(map(torch.equal, best.model.state_dict().values(), content["state_dict"].values()))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tuning.errors import RequestError, one_line
+from tuning.paths import SweepPaths
 
 DRIVES, CONFIRMS, REPAIRS = "drives it", "confirms its best trials", "repairs it"
 """What the holder of a sweep's lock does."""
@@ -28,7 +29,7 @@ def claim(path: Path, sweep: str, work: str = DRIVES) -> Iterator[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as file:
         if not _locked(file):
-            raise _looked_at(sweep) if _only_looked_at(file) else _driven(path, sweep)
+            raise _looked_at(path, sweep) if _only_looked_at(file) else _driven(path, sweep)
         file.truncate(0)
         name = uuid.uuid4().hex
         holder: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "id": name, "work": work}
@@ -65,10 +66,14 @@ def _only_looked_at(file: TextIO) -> bool:
     return True
 
 
-def _looked_at(sweep: str) -> RequestError:
-    return RequestError(
-        f"The sweep {sweep!r} is looked at by `tuning doctor {sweep}`. Go on when that has ended."
-    )
+def _looked_at(path: Path, sweep: str) -> RequestError:
+    looks = _command(path, sweep, "doctor")
+    return RequestError(f"The sweep {sweep!r} is looked at by `{looks}`. Go on when that has ended.")
+
+
+def _command(path: Path, sweep: str, does: str) -> str:
+    """Return a command about the sweep in whose folder the lock lies."""
+    return SweepPaths(path.parent.parent, sweep).command(does)
 
 
 def _driven(path: Path, sweep: str) -> RequestError:
@@ -76,7 +81,8 @@ def _driven(path: Path, sweep: str) -> RequestError:
     state, way_out = "taken", "Wait for it, or end that process."
     if work == DRIVES:
         state = "running"
-        way_out = f"`tuning status {sweep} --watch` shows it, `tuning stop {sweep}` or `cancel` ends it."
+        shows, stops = _command(path, sweep, "status"), _command(path, sweep, "stop")
+        way_out = f"`{shows} --watch` shows it, `{stops}` or `cancel` ends it."
     return RequestError(f"The sweep {sweep!r} is {state}: {_holder(path)} {work}. {way_out}")
 
 

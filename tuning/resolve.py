@@ -49,7 +49,12 @@ def defaults(model: ModelReference, optimizer: str) -> dict[str, Any]:
     """Return the value of each hyperparameter that a trial of this optimizer has where none is given."""
     parameters = inspect.signature(model.build).parameters.values()
     own = {one.name: one.default for one in parameters if one.default is not one.empty}
-    return {**own, **optimizer_defaults(optimizer), "augment": False}
+    return {**own, **training_defaults(optimizer)}
+
+
+def training_defaults(optimizer: str) -> dict[str, Any]:
+    """Return those of them that are no matter of the model."""
+    return {**optimizer_defaults(optimizer), "augment": False}
 
 
 def applies(hyperparameter: str, optimizer: object) -> bool:

@@ -187,9 +187,10 @@ def _check_names(spec: SweepSpec) -> None:
     if spec.from_ is not None:
         paths.check_name(str(spec.from_))
         if spec.from_ == spec.name:
+            where = paths.SweepPaths(paths.home_folder(spec.home), spec.from_)
             raise RequestError(
                 f"`from` must name an earlier sweep, but {spec.name!r} is this one's own name; give the "
-                f"new one another (--name), or extend it: `tuning resume {spec.name} --trials TOTAL`."
+                f"new one another (--name), or extend it: `{where.command('resume')} --trials TOTAL`."
             )
     if spec.id is not None and not (isinstance(spec.id, str) and re.fullmatch(UUID, spec.id)):
         raise RequestError(f"`id` must be a sweep's UUID, but got {spec.id!r}; leave it out: it is given.")

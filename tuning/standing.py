@@ -73,7 +73,10 @@ def _confirmed_facts(sweep: Sweep, trial: TrialRecord) -> dict[str, Any] | None:
         return None
     searched = best_trial([t for t in sweep.trials if t.number not in found.hopeless], found.mode)
     is_new = searched is not None and found.of(searched.number) is None
-    newer = {"trial": searched.number, "value": searched.value} if searched is not None and is_new else None
+    newer = None
+    if searched is not None and is_new:
+        command = sweep.paths.command("confirm")
+        newer = {"trial": searched.number, "value": searched.value, "confirm": command}
     return {**facts_of(found, one), "hopeless": list(found.hopeless), "not_confirmed": newer}
 
 

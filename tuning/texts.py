@@ -113,5 +113,5 @@ def _confirmed_lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"            diverged with every fresh seed: trial {', '.join(map(str, hopeless))}")
     if (newer := found["not_confirmed"]) is not None:
         better = f"trial {newer['trial']} has {newer['value']:.5g} by the search's figure"
-        lines.append(f"            {better}, not confirmed yet: `tuning confirm {facts['sweep']}`")
+        lines.append(f"            {better}, not confirmed yet: `{newer['confirm']}`")
     return lines

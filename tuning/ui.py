@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -16,6 +17,10 @@ from tuning.errors import RequestError, SweepError
 from tuning.tracking import client, view
 
 PORTS_TRIED = 100
+
+GUARD = 'read _; kill -TERM "-$1"; sleep 5; kill -KILL "-$1"'
+"""Ends the server's processes once the pipe breaks that this command holds: so they do not outlive it when it
+is killed, or its terminal closed."""
 
 
 def serve(home: Path, first_port: int) -> None:
@@ -31,6 +36,27 @@ def serve(home: Path, first_port: int) -> None:
             raise RequestError(f"The sweeps of {home} have their records at {elsewhere}; open that instead.")
         raise RequestError(f"There is nothing to show in {home} yet; start a sweep: `tuning sweep cnn`.")
     port = _free_port(first_port)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a script's `&` had SIGINT ignored
+        signal.signal(number, _end)
+    with _server(home, port) as server:
+        try:
+            taken = f" (port {first_port} is taken)" if port != first_port else ""
+            print(f"starting the MLflow UI over {home}{taken} ...", file=sys.stderr, flush=True)
+            if elsewhere:
+                print(f"sweeps that have their records at {elsewhere} are not in it", file=sys.stderr)
+            while server.poll() is None and not answers(port):
+                time.sleep(0.1)
+            if server.poll() is None:
+                _tell(f"http://127.0.0.1:{port}", client.default_uri(home))
+            code = server.wait()
+        except KeyboardInterrupt:
+            return
+    raise SweepError(f"The MLflow server ended with code {code}; {paths.ui_log(home)} says why.")
+
+
+@contextlib.contextmanager
+def _server(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Within, MLflow's server runs; then, or when this process dies, it and all that it started end."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--app-name", "tuning", "--workers", "1", "--backend-store-uri", client.default_uri(home)]
     command += ["--default-artifact-root", paths.tracking_artifacts(home).as_uri()]
@@ -41,28 +67,19 @@ def serve(home: Path, first_port: int) -> None:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    log = paths.ui_log(home)
-    with open(log, "wb") as output:
+    with open(paths.ui_log(home), "wb") as output:
         server = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
         )
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a script's `&` had SIGINT ignored
-        signal.signal(number, _end)
-    taken = f" (port {first_port} is taken)" if port != first_port else ""
-    print(f"starting the MLflow UI over {home}{taken} ...", file=sys.stderr, flush=True)
-    if elsewhere:
-        print(f"sweeps that have their records at {elsewhere} are not in it", file=sys.stderr)
+    guard = subprocess.Popen(
+        ["sh", "-c", GUARD, "sh", str(server.pid)], stdin=subprocess.PIPE, start_new_session=True
+    )
     try:
-        while server.poll() is None and not answers(port):
-            time.sleep(0.1)
-        if server.poll() is None:
-            _tell(f"http://127.0.0.1:{port}", client.default_uri(home))
-        code = server.wait()
-    except KeyboardInterrupt:
-        return
+        yield server
     finally:
         _end_all(server)
-    raise SweepError(f"The MLflow server ended with code {code}; {log} says why.")
+        guard.kill()
+        guard.communicate()
 
 
 def _tell(address: str, uri: str) -> None:

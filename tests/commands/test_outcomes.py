@@ -1,9 +1,13 @@
 """What `tuning sweep` and `tuning resume` say of a sweep when it ends."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tuning import storage
+from tuning.cli import main
 from tuning.commands.sweep import outcome
 from tuning.endings import Ending
 from tuning.run import SweepResult
@@ -40,3 +44,16 @@ def test_a_sweep_that_ends_says_how_to_learn_whether_its_best_is_real_until_it_w
     study = Study(demo.spec, demo.paths.journal, write=True)
     study.facts.set_confirmation(verdict.judge("val_loss", "min", 2, [one]).to_plain())
     assert "is it real" not in outcome(ended(demo, None))[1]
+
+
+@pytest.mark.parametrize(
+    "command", [["report"], ["confirm"], ["best"], ["inspect"], ["export", "--to", "x.pt"]]
+)
+def test_a_sweep_that_died_before_anything_was_settled_says_that_it_has_nothing_yet(
+    command: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage.write(str(home / "young" / "spec.yaml"), b"model: net\nname: young\nid: 1-2-3\ntrials: 2\n")
+    assert main([command[0], "young", *command[1:]]) == 1
+    assert re.search(
+        r"has no .*trial.* \(0 of 2 have ended\); go on with `tuning resume young`", capsys.readouterr().err
+    )

@@ -29,12 +29,13 @@ SEARCHED: dict[str, Any] = {"lr": Float(1e-3, 0.3, log=True), "momentum": Float(
     ("changes", "trial", "reason"),
     [
         ({"search": {**SEARCHED, "lr": Float(0.05, 1.0, log=True)}}, {"lr": 0.01}, "lr outside 0.05:1"),
-        ({"search": {**SEARCHED, "n_hidden": Int(4, 32)}}, {}, "no n_hidden"),
+        ({"search": {**SEARCHED, "n_hidden": Int(4, 8)}}, {}, "n_hidden outside 4:8"),
+        ({"model": "quick_net", "search": {**SEARCHED, "n_hidden": Int(4, 32)}}, {}, "no n_hidden"),
         ({"search": {**SEARCHED, "n_hidden": Int(4, 32)}}, {"n_hidden": 64}, "n_hidden outside 4:32"),
         ({"search": {**SEARCHED, "batch_size": Choice((16, 32))}}, {}, "batch_size outside 16, 32"),
         ({"fixed": {"optimizer": "sgd", "dropout": 0.2}}, {}, "dropout is not 0.2"),
         ({"fixed": {"optimizer": "adam"}}, {}, "optimizer is not adam"),
-        ({"fixed": {"optimizer": "sgd", "weight_decay": 1e-4}}, {}, "no weight_decay"),
+        ({"fixed": {"optimizer": "sgd", "weight_decay": 1e-4}}, {}, "weight_decay is not 0.0001"),
         ({"search": {"lr": SEARCHED["lr"]}, "fixed": {"momentum": 0.9}}, {}, "momentum is not 0.9"),
         ({}, {"state": State.DIVERGED}, "diverged or failed"),
         ({}, {"state": State.RUNNING}, "not ended"),
@@ -58,6 +59,8 @@ def test_what_does_not_fit_is_left_out_and_said(
         ({"search": {"lr": Choice((0.01, 0.1))}}, {}, {"lr": 0.01}),
         ({"search": {**SEARCHED, "batch_size": Choice((32, 64))}}, {}, {"batch_size": 64}),
         ({"search": {"lr": SEARCHED["lr"]}, "fixed": {"momentum": 0.55}}, {}, {"lr": 0.01}),
+        ({"search": {**SEARCHED, "n_hidden": Int(4, 32)}}, {}, {"n_hidden": 10}),
+        ({"search": {**SEARCHED, "weight_decay": Float(0.0, 0.1)}}, {}, {"weight_decay": 0.0}),
         (
             {"search": {**SEARCHED, "optimizer": Choice(("sgd", "adagrad"))}, "fixed": {}},
             {"optimizer": "adagrad", "momentum": None},
@@ -69,6 +72,8 @@ def test_what_does_not_fit_is_left_out_and_said(
         "a choice that is among the values",
         "the sweep's own batch size",
         "searched then, fixed nearby now",
+        "an argument of the model that was left at its default",
+        "a hyperparameter of the optimizer that was left at its default",
         "what the trial's optimizer has not",
     ],
 )

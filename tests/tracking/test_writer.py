@@ -1,5 +1,6 @@
 """What is in MLflow after a writer, and after one that died."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -42,6 +43,27 @@ def test_a_resumed_sweep_says_in_mlflow_what_was_confirmed_meanwhile(job: Job) -
     assert parent.data.tags["tuning.confirmed_trial"] == parent.data.tags["tuning.best_trial"] == "0"
     told = {"confirmed_mean": 0.625, "confirmed_low": 0.25, "confirmed_high": 1.0}
     assert parent.data.metrics == {"val_loss": 0.5, "test_loss": 0.25, **told}
+
+
+def test_an_interval_of_an_earlier_best_does_not_stand_beside_one_that_has_none(job: Job) -> None:
+    best = TrialRecord(number=0, state=State.COMPLETED, hyperparameters={}, values={1: 0.5}, value=0.5)
+    before = Confirmed(trial=0, searched=0.5, values=(0.5, 0.75), test=({}, {}), mean=0.6, low=0.2, high=1.0)
+    equal = replace(before, values=(0.6, 0.6), low=None, high=None)
+    for found in (before, equal, equal):
+        confirmation = Confirmation(
+            metric="val_loss",
+            mode="min",
+            seeds=2,
+            trials=(found,),
+            hopeless=(),
+            winner=0,
+            holds=True,
+            verdict="",
+        )
+        Writer(job).run(news(Close("FINISHED", best, {}, confirmation=confirmation)))
+    parent = runs(job)["again"]
+    assert parent.data.metrics["confirmed_mean"] == 0.6
+    assert all(math.isnan(parent.data.metrics[key]) for key in ("confirmed_low", "confirmed_high"))
 
 
 def test_a_trial_that_was_interrupted_stays_so_when_mlflow_is_read_anew_at_the_end(job: Job) -> None:

@@ -1,17 +1,22 @@
 """The best trials trained again with fresh seeds: what is kept, and which is the best."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import tuning
 from tests import sweeps, trusted
+from tests.study.earlier_sweeps import record
 from tests.trust.confirmations import Trained, best_two, facts, kept
-from tuning import ledger, notation
+from tuning import data, ledger, notation
 from tuning.cli import main
+from tuning.confirmed import Run
 from tuning.records import State
 from tuning.study import Study
+from tuning.trust import again
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +37,20 @@ def test_the_best_completed_trials_are_trained_with_seeds_of_their_own(
     values = [value for one in found.trials for value in (*one.values, one.searched)]
     assert len(set(values)) == 9, "no two trainings are the same"
     assert all(set(metrics or {}) == {"test_loss"} for one in found.trials for metrics in one.test)
+
+
+def test_the_best_epoch_of_each_seed_is_measured_on_the_test_split() -> None:
+    """Its targets lie a thousand away from all others: no other split gives such a loss."""
+    spec = tuning.SweepSpec(model="net", metric="val_loss", mode="min", epochs=2, batch_size=64)
+    splits = data.load("noisy_square", seed=0)
+    x, y = splits.test[:]
+    away = replace(splits, test=TensorDataset(x, y + 1000))
+    (one,) = again.members(record(3), [0])
+    found: dict[int, Run] = {}
+    for event in again.train([one], spec, away, torch.device("cpu"), 1):
+        found |= event if isinstance(event, dict) else {}
+    ((value, tested),) = filter(None, found.values())
+    assert value < 10 and tested == {"test_loss": pytest.approx(1e6, rel=0.1)}
 
 
 def test_a_seed_means_the_same_however_many_there_are(confirmed: Path, copy: Path) -> None:
@@ -107,9 +126,10 @@ def test_a_later_trial_that_looks_better_is_not_confirmed_yet(
     study.tell(number, State.COMPLETED)
     best = facts(capsys, "best", "together", "--home", str(home))
     assert best["trial"] == kept(home).best.trial
-    assert best["confirmed"]["not_confirmed"] == {"trial": number, "value": 1e-6}
+    command = f"tuning confirm together --home {home}"
+    assert best["confirmed"]["not_confirmed"] == {"trial": number, "value": 1e-6, "confirm": command}
     assert main(["best", "together", "--home", str(home)]) == 0
-    said = f"trial {number} has 1e-06 by the search's figure, not confirmed yet: `tuning confirm together`"
+    said = f"trial {number} has 1e-06 by the search's figure, not confirmed yet: `{command}`"
     assert said in capsys.readouterr().out
 
 

@@ -15,6 +15,8 @@ def run(options: Namespace) -> Outcome:
     from tuning.report import write
 
     sweep = ledger.open_sweep(options.name, options.home)
+    if sweep.spec.metric is None:  # a death came before it was settled, and so before any trial
+        raise sweep.lacks("trial to draw")
     sweep = replace(sweep, wall_s=standing.wall_s(sweep))
     written = write.write(sweep, None if options.to is None else paths.expanded(options.to))
     run_id = _attach(sweep, written)

@@ -6,7 +6,7 @@ from tuning.doctor.difference import few
 from tuning.ledger import Sweep
 from tuning.records import State
 from tuning.tracking.inventory import Inventory
-from tuning.tracking.known import BEST, CONFIRMED
+from tuning.tracking.known import BEST, CONFIRMED, outdated
 
 
 def parent_texts(sweep: Sweep, held: Inventory) -> list[str]:
@@ -60,7 +60,9 @@ def _other(sweep: Sweep, run: Any, held: Inventory) -> list[str]:
         **(sweep.test or {}),
         **(confirmed.metrics() if confirmed is not None else {}),
     }
-    found = [key for key, value in metrics.items() if run.data.metrics.get(key) != value]
+    there = run.data.metrics
+    found = [key for key, value in metrics.items() if not _is_same(there.get(key), value)]
+    found += outdated(there, metrics)
     if run.data.tags.get("tuning.best_trial") != str(best.number):
         found.append("tuning.best_trial")
     if len(ids) == 1 and run.data.tags.get("tuning.best_run_id") != ids[0]:
@@ -71,3 +73,10 @@ def _other(sweep: Sweep, run: Any, held: Inventory) -> list[str]:
     if marked != [best.number]:
         found.append(f"{BEST} of trial {few(marked) or 'none'}")
     return found
+
+
+def _is_same(found: float | None, wanted: float | None) -> bool:
+    """Whether MLflow has this figure; NaN is one, too."""
+    return found == wanted or (
+        found is not None and wanted is not None and found != found and wanted != wanted
+    )

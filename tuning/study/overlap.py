@@ -6,7 +6,7 @@ from typing import Any
 
 from tuning.records import State, TrialRecord
 from tuning.references import is_same, load_model
-from tuning.resolve import applies, defaults
+from tuning.resolve import applies, defaults, training_defaults
 from tuning.space import Choice, Dimension, Float, Int, Scalar
 from tuning.spec import SweepSpec
 
@@ -20,8 +20,8 @@ def misfit(trial: TrialRecord, spec: SweepSpec, old: SweepSpec) -> str | None:
         return "not ended"
     if trial.state not in (State.COMPLETED, State.PRUNED) or trial.value is None:
         return "diverged or failed"
-    found = _hyperparameters(trial, old)
-    optimizer = found.get("optimizer", "sgd")
+    found = _hyperparameters(trial, spec, old)
+    optimizer = found["optimizer"]
     for key, dimension in (spec.search or {}).items():
         if applies(key, optimizer) and found.get(key) not in dimension:
             return f"{key} outside {_words(dimension)}" if key in found else f"no {key}"
@@ -32,8 +32,8 @@ def misfit(trial: TrialRecord, spec: SweepSpec, old: SweepSpec) -> str | None:
 
 
 def params_of(trial: TrialRecord, spec: SweepSpec, old: SweepSpec) -> dict[str, Scalar]:
-    found = _hyperparameters(trial, old)
-    optimizer = found.get("optimizer", "sgd")
+    found = _hyperparameters(trial, spec, old)
+    optimizer = found["optimizer"]
     return {
         key: float(found[key]) if isinstance(dimension, Float) else found[key]
         for key, dimension in (spec.search or {}).items()
@@ -56,8 +56,8 @@ def _others(spec: SweepSpec, old: SweepSpec, trials: list[TrialRecord]) -> list[
     model = load_model(spec.model)
     other: dict[str, set[object]] = {}
     for trial in trials:
-        found = _hyperparameters(trial, old)
-        now = {"batch_size": spec.batch_size, **defaults(model, found.get("optimizer", "sgd"))}
+        found = _hyperparameters(trial, spec, old)
+        now = {"batch_size": spec.batch_size, **defaults(model, found["optimizer"])}
         for key, value in found.items():
             is_open = key not in (spec.search or {}) and key not in spec.fixed and key != "optimizer"
             if is_open and (key not in now or value != now[key]):
@@ -68,8 +68,17 @@ def _others(spec: SweepSpec, old: SweepSpec, trials: list[TrialRecord]) -> list[
     ]
 
 
-def _hyperparameters(trial: TrialRecord, old: SweepSpec) -> dict[str, Any]:
-    return {"batch_size": old.batch_size, **trial.hyperparameters}
+def _hyperparameters(trial: TrialRecord, spec: SweepSpec, old: SweepSpec) -> dict[str, Any]:
+    """Return all that the trial had, also what its sweep left at its default.
+
+    Of another model than the new sweep's, which may be gone, the constructor's defaults are not asked for.
+    """
+    optimizer = str(trial.hyperparameters.get("optimizer", "sgd"))
+    if is_same(old.model, spec.model):
+        left = defaults(load_model(spec.model), optimizer)
+    else:
+        left = training_defaults(optimizer)
+    return {**left, "optimizer": optimizer, "batch_size": old.batch_size, **trial.hyperparameters}
 
 
 def _is_near(found: object, wanted: object, searched: Dimension | None) -> bool:

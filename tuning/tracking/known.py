@@ -2,9 +2,10 @@
 
 import getpass
 import logging
+import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,7 @@ def tell_best(
         tags[CONFIRMED] = str(confirmation.best.trial)
         values |= confirmation.metrics()
     there = client.get_run(runs.parent_id).data.metrics
+    values |= dict.fromkeys(outdated(there, values), math.nan)  # MLflow takes no metric away
     now_ms = int(time.time() * 1000)
     client.log_batch(
         runs.parent_id,
@@ -142,6 +144,15 @@ def tell_best(
         tags=[RunTag(key, value) for key, value in tags.items()],
     )
     _mark_best(client, runs.experiment_id, str(spec.id), run_id)
+
+
+def outdated(there: Mapping[str, float], values: Container[str]) -> list[str]:
+    """Return which figures of an earlier confirmation stand beside these: the best one's now has no such."""
+    return [
+        key
+        for key, value in there.items()
+        if key.startswith("confirmed_") and key not in values and not math.isnan(value)
+    ]
 
 
 def _mark_best(client: Any, experiment_id: str, sweep_id: str, best: str | None) -> None:

@@ -135,10 +135,11 @@ def _loaded(sweep: Sweep, trial: TrialRecord) -> LoadedModel:
 
 def _chosen(sweep: Sweep, top: int) -> list[TrialRecord]:
     """Return the best completed trials and those that were confirmed before, in the order of the search."""
-    assert sweep.spec.mode is not None
-    completed = ranked((t for t in sweep.trials if t.state is State.COMPLETED), sweep.spec.mode)
+    completed = [trial for trial in sweep.trials if trial.state is State.COMPLETED]
     if not completed:
         raise sweep.lacks("completed trial to confirm")
+    assert sweep.spec.mode is not None
+    completed = ranked(completed, sweep.spec.mode)
     if len(completed) < top:
         few = f"only {len(completed)} of {len(sweep.trials)} trials completed"
         print(f"{few}, and no other is confirmed (--early-stopping none prunes none)", file=sys.stderr)
