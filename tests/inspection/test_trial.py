@@ -18,7 +18,7 @@ from tuning.claim import claim
 from tuning.cli import main
 from tuning.doctor import leftovers
 from tuning.engine import solo
-from tuning.inspection import layers, subject, trial
+from tuning.inspection import fits, layers, subject, trial
 from tuning.records import State, TrialSpec
 from tuning.study import Study
 
@@ -71,12 +71,66 @@ def test_every_documented_model_is_drawn_offline(
     html = file.read_text()
     assert len(html) < 10_000_000
     assert re.findall(r"<h2>(.*?)</h2>", html) == HEADINGS[model]
-    figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html)
-    assert len(figures) == len(HEADINGS[model])
-    assert all(json.loads(figure)["data"] for figure in figures)
+    found = figures(html)
+    assert list(found) == HEADINGS[model] and all(figure["data"] for figure in found.values())
     is_small = model not in ("cnn", "lstm")
+    columns = ["start, with batch norm", "start, without", "epoch 1, with batch norm"]
+    columns += ["epoch 1, without"] if is_small else []
+    for layer in LAYERS:
+        assert [text for text in texts(found[layer]) if text.startswith(("start", "epoch"))] == columns
+    if "Prediction against data" in found:
+        assert set(CURVES) <= names(found["Prediction against data"])
     assert ("trained for this figure for 1 epochs" in html) is is_small
     assert ("at the start only" in html) is not is_small
+
+
+CURVES = ("training points", "test points", "dropout off", "dropout on", "trained without dropout")
+
+
+def figures(html: str) -> dict[str, Any]:
+    """Return the page's figures by their headings."""
+    headings = re.findall(r"<h2>(.*?)</h2>", html)
+    found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html)
+    return dict(zip(headings, map(json.loads, found), strict=True))
+
+
+def texts(figure: dict[str, Any]) -> list[str]:
+    return [one["text"] for one in figure["layout"].get("annotations", [])]
+
+
+def names(figure: dict[str, Any]) -> set[str]:
+    return {trace.get("name") for trace in figure["data"]}
+
+
+def test_each_curve_is_that_of_its_own_network(demo: Trained) -> None:
+    figure = figures(trial.inspect(demo.sweep).read_text())["Prediction against data"]
+    curves = {trace["name"]: torch.tensor(trace["y"]) for trace in figure["data"]}
+    found = subject.load(demo.sweep, None)
+    other = subject.twin(found, dropout=0.0)
+    assert other.trained is not None
+    parts = [subject.sample(found.splits, part, 400, 256) for part in ("train", "test")]
+    x = fits.grid(x for batches in parts for x, _ in batches)
+    with torch.no_grad():
+        off, without = (fits.raw_targets(found.splits, model(x)) for model in (found.best, other.trained))
+    torch.testing.assert_close(curves["dropout off"], off.flatten(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(curves["trained without dropout"], without.flatten(), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(off, without, rtol=1e-2)
+    on = curves["dropout on"] - curves["dropout off"]
+    assert 0 < on.abs().mean() < 3 * curves["dropout off"].std()
+
+
+def test_a_trial_without_batch_norm_is_compared_with_one_that_has_it(tmp_path: Path) -> None:
+    bare = trained.sweep(tmp_path, "net", fixed={"bn_momentum": None})
+    html = trial.inspect(bare.sweep).read_text()
+    titles = [
+        "start, without batch norm",
+        "start, with it",
+        "epoch 1, without batch norm",
+        "epoch 1, with it",
+    ]
+    assert texts(figures(html)["Pre-activations"])[:4] == titles
+    assert "With batch norm of momentum 0.1: the same trial but for that" in html
+    assert "before batch norm" in names(figures(html)["Pre-activations"])
 
 
 def test_without_batch_norm_is_the_same_trial_but_for_that(demo: Trained) -> None:
@@ -102,7 +156,7 @@ def test_a_twin_that_diverges_is_shown_as_far_as_it_came(demo: Trained) -> None:
     found = subject.load(demo.sweep, 0)
     other = subject.twin(found, lr=1e20)
     assert other.diverged == 1
-    assert "until its loss diverged, in epoch 1" in subject.described(other, "batch norm", 1)
+    assert "until its loss diverged, in epoch 1" in subject.described(other, "without batch norm", 1)
     batches = subject.sample(found.splits, "validation", 10, 10)
     column = layers._column("without", found, other.trained, batches)  # type: ignore[arg-type]
     assert not torch.cat(column.layers["predict"].outputs).isfinite().any()

@@ -10,6 +10,9 @@ from tuning.inspection.subject import Say, Subject, described, sample, twin
 
 MAX_ROWS = 256
 
+NORM_MOMENTUM = 0.1
+"""Of the batch norm that the twin of a trial without one has: torch's default."""
+
 
 def sections(found: Subject, say: Say) -> list[Section]:
     """Return the distributions of the layers' inputs and pre-activations."""
@@ -39,9 +42,13 @@ def sections(found: Subject, say: Say) -> list[Section]:
 
 
 def _columns(found: Subject, batches: list[Batch], say: Say) -> tuple[list[Column], str]:
-    """Return the networks that are compared, and what is to be said of them."""
-    start, best = "start", f"epoch {found.epoch}"
-    if not activations.has_batch_norm(found.best):
+    """Return the networks that are compared, and what is to be said of them.
+
+    Of a documented model it is known how to have it with and without batch norm; a trial of it that had none
+    is compared with its twin that has.
+    """
+    has_norm, start, best = activations.has_batch_norm(found.best), "start", f"epoch {found.epoch}"
+    if not (has_norm or found.is_documented):
         return [
             _column(start, found, found.initial, batches),
             _column(best, found, found.best, batches),
@@ -50,18 +57,21 @@ def _columns(found: Subject, batches: list[Batch], say: Say) -> tuple[list[Colum
         " At the start batch norm takes its statistics from these examples, as training does; at "
         f"epoch {found.epoch} they are its running ones, as for use."
     )
+    own, others = ("with batch norm", "without") if has_norm else ("without batch norm", "with it")
     columns = [
-        _column(f"{start}, with batch norm", found, found.initial, batches, as_in_training=True),
-        _column(f"{best}, with batch norm", found, found.best, batches),
+        _column(f"{start}, {own}", found, found.initial, batches, as_in_training=has_norm),
+        _column(f"{best}, {own}", found, found.best, batches),
     ]
     if not found.is_documented:
         return columns, text
-    say(f"training trial {found.trial.number} without batch norm for {found.epoch} epochs ...")
-    other = twin(found, bn_momentum=None)
-    columns.insert(1, _column(f"{start}, without", found, other.initial, batches))
+    what = "without batch norm" if has_norm else f"with batch norm of momentum {NORM_MOMENTUM}"
+    say(f"training trial {found.trial.number} {what} for {found.epoch} epochs ...")
+    other = twin(found, bn_momentum=None if has_norm else NORM_MOMENTUM)
+    first = _column(f"{start}, {others}", found, other.initial, batches, as_in_training=not has_norm)
+    columns.insert(1, first)
     if other.trained is not None:
-        columns.append(_column(f"{best}, without", found, other.trained, batches))
-    return columns, f"{text} {described(other, 'batch norm', found.epoch)}"
+        columns.append(_column(f"{best}, {others}", found, other.trained, batches))
+    return columns, f"{text} {described(other, what, found.epoch)}"
 
 
 def _column(

@@ -63,7 +63,7 @@ def _curve(found: Subject, say: Say) -> Section:
         other = twin(found, dropout=0.0)
         if other.trained is not None:
             curves.append(fits.predicted_curve("trained without dropout", other.trained, x))
-        text += f" {described(other, 'dropout', found.epoch)}"
+        text += f" {described(other, 'without dropout', found.epoch)}"
     return Section("Prediction against data", text, fits.curve_figure(found.splits, curves, train, test))
 
 

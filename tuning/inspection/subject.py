@@ -125,8 +125,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def described(found: Twin, what: str, epochs: int) -> str:
-    """Return what exactly a trial is compared with that lacks `what`."""
-    same = f"Without {what}: the same trial (initial weights, data order, all else) but for {what}"
+    """Return what exactly a trial is compared with.
+
+    Args:
+        what: in which the twin differs, as `without dropout`.
+    """
+    same = f"{what[0].upper()}{what[1:]}: the same trial but for that (initial weights, data order, all else)"
     if found.trained is None:
         much = f"rows times epochs are more than the {MAX_TRAINED_ROWS:,} that are trained here"
         return f"{same}, at the start only: {much}."
