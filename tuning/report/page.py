@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from tuning import notation
-from tuning.confirmed import interval_in_words
+from tuning.confirmed import Confirmed, HeldOut, interval_in_words
 from tuning.errors import without_passwords
 from tuning.pages import document
 from tuning.records import TrialRecord
@@ -83,13 +83,17 @@ def _confirmed(view: View, best: TrialRecord) -> str:
         return ""
     held_out = ""
     if one.held_out is not None:
-        interval = interval_in_words(one.held_out)
-        held_out = f"; held out, {escape(one.held_out.metric)} {one.held_out.mean:.5g} ({interval})"
+        held = one.held_out
+        held_out = f"; held out, {escape(held.metric)} {held.mean:.5g}{_interval(held)}"
+    mean = f"{one.mean:.5g} in the mean of {found.seeds} fresh seeds{_interval(one)}"
     return (
-        f"<br>Confirmed: {one.mean:.5g} in the mean of {found.seeds} fresh seeds (95 % interval "
-        f"{interval_in_words(one)}), by which it is preferred, whatever other trials came to in the "
+        f"<br>Confirmed: {mean}, by which it is preferred, whatever other trials came to in the "
         f"search{held_out}."
     )
+
+
+def _interval(one: Confirmed | HeldOut) -> str:
+    return "" if one.low is None else f" (95 % interval {interval_in_words(one)})"
 
 
 def _section(panel: Panel) -> Iterable[str]:
