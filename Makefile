@@ -42,7 +42,7 @@ bench: .venv/installed
 # would hide it from scripts beside it.
 .venv/installed: $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed, but this is " + sys.version)'
-	@echo "Setting up .venv: two minutes, the second one in silence, and 7 GB; once ..."
+	@echo "Setting up .venv, once: two minutes, the second one in silence, and 7 GB ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt) || true
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode $(REQUIREMENTS:%=-r %) 2>&1 | grep -v -e '^ [-+~] ' -e '^Uninstalled' \

@@ -1,6 +1,7 @@
 """What a sweep has cost and saved: by arithmetic, and in the three places where it is shown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,34 @@ def test_epochs_are_counted_in_gpu_hours_where_there_is_a_gpu_and_in_cpu_hours_e
 def test_cohorts_have_saved_what_training_alone_was_measured_to_take() -> None:
     measured = tuple(Measured(size=k, trials_per_s=rate, memory_bytes=0) for k, rate in ((1, 2.0), (4, 6.0)))
     together = Sizing(size=4, why="", device="", measured=measured)
-    found = cost(SPEC, TRIALS, together, (3600.0, 0.0))
+    five = [replace(trial, cohort="a") for trial in TRIALS]
+    found = cost(SPEC, five, together, (3600.0, 0.0))
     assert found is not None and found.saved_by_cohorts == pytest.approx(2 * 17)
+
+
+def test_what_trained_alone_after_a_resume_counts_as_no_saving_of_cohorts() -> None:
+    measured = tuple(Measured(size=k, trials_per_s=rate, memory_bytes=0) for k, rate in ((1, 2.0), (2, 3.0)))
+    together = Sizing(size=2, why="", device="", measured=measured)
+    cohorts = ("a", "a", "b", "c", None)
+    found = cost(
+        SPEC,
+        [replace(trial, cohort=cohort) for trial, cohort in zip(TRIALS, cohorts, strict=True)],
+        together,
+        (3600.0, 0.0),
+    )
+    assert found is not None and found.saved_by_cohorts == pytest.approx(0.5 * (9 + 1))
 
 
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Cost("gpu", 0.34, 0.12, 0.0), "0.34 GPU-hours; early stopping saved 0.12 h"),
-        (Cost("gpu", 0.01, 0.12, 0.001), "36 GPU-seconds; early stopping saved 432 s; cohorts saved 3.6 s"),
-        (Cost("cpu", 1234.5, 0.0, 99.0), "1,234 CPU-hours; cohorts saved 99 h"),
-        (Cost("cpu", 2.0, 0.0, 0.0), "2 CPU-hours"),
+        (Cost("gpu", 0.34, 0.12, 0.0), "0.34 GPU-hours of training; early stopping saved 0.12 GPU-hours"),
+        (
+            Cost("gpu", 0.01, 0.12, 0.001),
+            "36 GPU-seconds of training; early stopping saved 432 GPU-seconds; cohorts saved 3.6 GPU-seconds",
+        ),
+        (Cost("cpu", 1234.5, 0.0, 99.0), "1,234 CPU-hours of training; cohorts saved 99 CPU-hours"),
+        (Cost("cpu", 2.0, 0.0, 0.0), "2 CPU-hours of training"),
     ],
 )
 def test_it_is_said_in_one_line(found: Cost, text: str) -> None:
@@ -71,4 +89,4 @@ def test_status_json_and_mlflow_tell_the_same(
     metrics = sweeps.read("net", home).parent.data.metrics
     assert {key: metrics[key] for key in told} == pytest.approx(told)
     assert main(["status", "net"]) == 0
-    assert "GPU-seconds; early stopping saved" in capsys.readouterr().out
+    assert "GPU-seconds of training; early stopping saved" in capsys.readouterr().out

@@ -22,8 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run a line of shell as a user does whose environment is activated."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNING_")}
-    environment = {**kept, "PATH": path, "PYTHONPATH": str(REPOSITORY)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TUNING_", "PYTHONPATH"))}
+    environment = {**kept, "PATH": path}
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
@@ -41,7 +41,10 @@ def test_it_leads_from_nothing_to_a_champion(folder: Path) -> None:
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             assert "Traceback" not in done.stderr and "Warning" not in done.stderr, (command, done.stderr)
             said[command] = done.stdout + done.stderr
-    assert "of 32 in" in said["tuning resume first --trials 32"]
+    assert (
+        " trials train together: " in said["tuning sweep batchnorm_net --name first --trials 64 --epochs 9"]
+    )
+    assert "of 96 in" in said["tuning resume first --trials 96"]
     assert (folder / "runs/first/report.html").stat().st_size > 1_000_000
     assert "confirmed" in said["tuning best mine"]
     assert "tensor([[" in said["python champion.py"]

@@ -4,6 +4,7 @@ Counted in epochs, of which the study knows how many each trial has trained, wha
 what an epoch of a trial has taken its worker, on average.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Cost:
     saved_by_early_stopping: float
     """Had every trial that was stopped early trained to its last epoch."""
     saved_by_cohorts: float
-    """Had every trial trained alone, by what was measured of that; 0 where nothing was."""
+    """Had every trial of a cohort trained alone, by what was measured of that; 0 where nothing was."""
 
     def to_plain(self) -> dict[str, float]:
         """Return the hours by name, as metrics."""
@@ -37,7 +38,8 @@ class Cost:
         }
 
     def describe(self) -> str:
-        factor, time, unit = (1, "hours", "h") if self.used >= LEAST_HOURS else (3600, "seconds", "s")
+        factor, time = (1, "hours") if self.used >= LEAST_HOURS else (3600, "seconds")
+        unit = f"{self.unit.upper()}-{time}"
         saved = [
             f"{words} saved {amount(factor * value)} {unit}"
             for words, value in (
@@ -46,7 +48,7 @@ class Cost:
             )
             if value
         ]
-        return "; ".join([f"{amount(factor * self.used)} {self.unit.upper()}-{time}", *saved])
+        return "; ".join([f"{amount(factor * self.used)} {unit} of training", *saved])
 
 
 def cost(
@@ -70,7 +72,17 @@ def cost(
         unit="gpu" if gpu_s else "cpu",
         used=used * epoch_h,
         saved_by_early_stopping=spared * epoch_h,
-        saved_by_cohorts=used * epoch_h * (sizing.speedup - 1),
+        saved_by_cohorts=epoch_h * _spared_by_cohorts(trials, sizing),
+    )
+
+
+def _spared_by_cohorts(trials: Sequence[TrialRecord], sizing: Sizing) -> float:
+    """Return in epochs what training alone would have taken more; by each trial's last cohort."""
+    sizes = Counter(trial.cohort for trial in trials if trial.cohort)
+    return sum(
+        max(trial.values, default=0) * (sizing.speedup(sizes[trial.cohort]) - 1)
+        for trial in trials
+        if trial.cohort
     )
 
 

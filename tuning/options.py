@@ -7,7 +7,7 @@ from typing import Any
 from tuning import notation, resolve
 from tuning.errors import RequestError
 from tuning.naming import unknown
-from tuning.references import absolute, load_model
+from tuning.references import absolute, check_file, load_model
 from tuning.space import number, parse_option, to_plain
 from tuning.spec import SweepSpec
 
@@ -51,6 +51,9 @@ def requested(options: Namespace, model: str, name: str | None = None) -> SweepS
         if isinstance(plain.get(key), str):
             plain[key] = absolute(plain[key], folder)
     plain |= {key: getattr(options, key) for key in PLAIN if getattr(options, key) is not None}
+    for key in ("model", "data"):
+        if isinstance(plain.get(key), str):
+            check_file(absolute(plain[key], Path.cwd()))
     if name is not None:
         plain["name"] = name
     if options.from_ is not None:

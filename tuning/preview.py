@@ -14,7 +14,7 @@ from tuning.screen import duration
 from tuning.space import Choice, Int
 from tuning.spec import TRAINING_HYPERPARAMETERS, SweepSpec
 
-AROUND = "some 15 s to start and to end"
+AROUND = "some 20 s to start and to end"
 """What a sweep on one machine takes besides: benchmarks/results/startup.md."""
 
 COPIES, BYTES = 2, 4
@@ -63,16 +63,17 @@ def dry_run(spec: SweepSpec) -> tuple[dict[str, Any], str, int]:
 def _largest(spec: SweepSpec) -> str:
     """Return that the models may differ in size, where some of what is searched goes to the constructor."""
     sizes = {key for key, dimension in (spec.search or {}).items() if isinstance(dimension, Int | Choice)}
-    return ", of the largest" if sizes - set(TRAINING_HYPERPARAMETERS) else ""
+    return ", the largest that may be built" if sizes - set(TRAINING_HYPERPARAMETERS) else ""
 
 
 def _nodes(nodes: Sequence[Any]) -> str:
     """Return what nodes there are, those alike together."""
     alike = Counter((node.cpus, node.gpus) for node in nodes)
-    return "; ".join(f"{count} of cpus={cpus:g}, gpus={gpus:g}" for (cpus, gpus), count in alike.items())
+    return "; ".join(f"{count} with {cpus:g} CPUs and {gpus:g} GPUs" for (cpus, gpus), count in alike.items())
 
 
 def _time(train_s: float | None) -> str:
     if train_s is None:
         return "not known, since nothing was measured"
-    return f"about {duration(train_s)} of training if no trial is stopped early, and {AROUND}"
+    training = f"at least {duration(train_s)} of training if no trial is stopped early"
+    return f"{training}, longer where epochs are short; and {AROUND}"

@@ -111,15 +111,28 @@ def load_callable(reference: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under a name of its own, so that a user's `models.py` hides nothing."""
+def check_file(reference: str) -> None:
+    """Refuse a callable whose file is not there, before anything is imported, which takes seconds."""
+    source = reference.rpartition(":")[0]
+    if source.endswith(".py"):
+        _require_file(copies.on_this_machine(Path(source)))
+
+
+def _require_file(path: Path) -> None:
     if not os.path.isfile(path):  # False also for a name that is too long
         if JOB_FOLDER.match(str(path)):
             raise RequestError(
                 f"There is no file {path} any more: it was a Ray job's; to go on with the sweep submit the "
                 "job again."
             )
-        raise RequestError(f"There is no file {path}; `file.py:callable` must name one: put it (back) there.")
+        raise RequestError(
+            f"There is no file {path}, which `file.py:callable` must name; correct the path, or put it back."
+        )
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own, so that a user's `models.py` hides nothing."""
+    _require_file(path)
     name = f"tuning_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -121,7 +121,10 @@ def _absolute(spec: SweepSpec) -> SweepSpec:
     """Resolve files that a Python caller names against the current folder, as the command line does."""
     here = Path.cwd()
     data = None if spec.data is None else references.absolute(spec.data, here)
-    return replace(spec, model=references.absolute(spec.model, here), data=data)
+    found = replace(spec, model=references.absolute(spec.model, here), data=data)
+    for reference in filter(None, (found.model, found.data)):
+        references.check_file(reference)
+    return found
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ class Progress:
             lines.append(Text(self._notice, style="yellow"))
         shown = Table.grid()
         shown.add_column()
-        shown.add_row(ProgressBar(total=self._spec.trials, completed=self._num_ended(), width=60))
+        shown.add_row(bar(self._spec.trials, self._num_ended()))
         for line in lines:
             shown.add_row(line)
         return shown
@@ -188,7 +188,7 @@ class Progress:
 
     def _pace(self) -> str:
         if self._phase:
-            return f"- {self._phase}"
+            return f"- {self._phase}, {time.monotonic() - self._start_s:.0f} s so far"
         enough = max(2, self._spec.trials // ENOUGH)  # those that are stopped early end first
         if self._ended_here < enough or self._since_s is None or self._notice:
             return f"- {time.monotonic() - self._start_s:.0f} s so far"
@@ -215,6 +215,13 @@ class Progress:
             trial = self._best and self._best[1]
             self.say(f"{self._line()}; {self._best_line(spelt_out=trial != self._printed_best)}")
             self._printed_s, self._printed_best = time.monotonic(), trial
+
+
+def bar(total: int, completed: int) -> ProgressBar:
+    """Return a bar whose end differs from its beginning also where a terminal has but 16 colours."""
+    return ProgressBar(
+        total=total, completed=completed, width=60, complete_style="green", finished_style="green"
+    )
 
 
 def describe(hyperparameters: dict[str, object]) -> str:

@@ -164,8 +164,10 @@ def settle_size(
 
     def settle(found: sizing.Sizing) -> None:
         dispatcher.size = found.size
-        if found.measured or kept is None:  # what was measured is not forgotten for a few last trials
+        if found.measured or kept is None:
             replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
+        elif found.size != kept.size:  # what was measured is not forgotten for a few last trials
+            dispatcher.study.facts.add_note(f"of the last {left} trials {found.describe()}")
         say(found.describe())
 
     spec = planned.spec

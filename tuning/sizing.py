@@ -66,11 +66,13 @@ class Sizing:
         """Of one worker; 0 where that was not measured."""
         return self.chosen.trials_per_s if self.chosen else 0.0
 
-    @property
-    def speedup(self) -> float:
-        """How many times as many trials per second as one by one; 1 where that was not measured."""
-        alone = next((one.trials_per_s for one in self.measured if one.size == 1), 0.0)
-        return self.trials_per_s / alone if alone and self.trials_per_s else 1.0
+    def speedup(self, size: int) -> float:
+        """Return how many times as many trials per second so many are as one by one; 1 if nobody knows.
+
+        By what was measured of that size, or of the next smaller one.
+        """
+        rates = {one.size: one.trials_per_s for one in self.measured if one.size <= size}
+        return rates[max(rates)] / rates[1] if 1 in rates else 1.0
 
     def keep(self, file: Path) -> None:
         storage.write(str(file), (json.dumps(asdict(self), indent=2) + "\n").encode())

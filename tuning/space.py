@@ -1,6 +1,7 @@
 """Search dimensions as values, and their two notations: a YAML mapping and `LOW:HIGH[:log]`."""
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -105,6 +106,11 @@ def parse_option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key and equals and value):
         raise RequestError(f"--search must be KEY=LOW:HIGH[:log] or KEY=A,B,C, but got {text!r}.")
+    if looks := re.fullmatch(r"(\d[\d.]*)(?:-|\.\.)(\d[\d.]*)", value):
+        low, high = looks.groups()
+        raise RequestError(
+            f"--search {key}: a range is LOW:HIGH[:log], but got {value!r}; write {key}={low}:{high}."
+        )
     if ":" not in value:
         return key, {"choices": [number(item) for item in value.split(",")]}
     parts = value.split(":")

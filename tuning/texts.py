@@ -12,7 +12,9 @@ def status_line(facts: dict[str, Any]) -> str:
     found = ""
     if facts["best"]:
         best = facts["best"]
-        how = ", confirmed" if best.get("confirmed") else ", pruned" if best["state"] == "pruned" else ""
+        how = ", pruned" if best["state"] == "pruned" else ""
+        if (confirmed := best.get("confirmed")) is not None:
+            how = f", confirmed: {confirmed['mean']:.5g} in the mean"
         found = f"; best {facts['metric']}={best['value']:.5g} (trial {best['trial']}{how})"
     elif facts["top"]:
         first = facts["top"][0]
@@ -58,7 +60,7 @@ def ahead_lines(facts: dict[str, Any]) -> list[str]:
 def top_lines(facts: dict[str, Any]) -> list[str]:
     """Return a line per trial that is best so far, where there are several."""
     lines = [
-        f"trial {one['trial']} {one['state']}: {one['value']:.5g} at epoch {one['epoch']}, "
+        f"trial {one['trial']} {one['state']}: best {one['value']:.5g} at epoch {one['epoch']}, "
         f"{describe(one['hyperparameters'])}"
         for one in facts["top"]
     ]

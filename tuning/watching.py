@@ -14,14 +14,13 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tuning import gpus, ledger, paths, standing
 from tuning.paths import SweepPaths
 from tuning.records import State
-from tuning.screen import describe
+from tuning.screen import bar, describe
 
 Facts = dict[str, Any]
 Show = Callable[[Facts], None]
@@ -161,13 +160,13 @@ def _best(facts: Facts) -> str:
 
 def rendered(facts: Facts) -> Group:
     """Return a sweep as a terminal shows it."""
-    lines = [f"devices that train now: {len({one['where'] for one in facts['workers']})}"]
+    lines = [f"cohorts in training: {len(facts['workers'])}"]
     lines += [f"spent so far: {facts['spent']}"] if facts["spent"] else []
     lines += gpu_lines(facts["gpus"])
     lines += [f"driven by {facts['driver']}; Ctrl-C ends the watching, not the sweep"]
     return Group(
         Text(summary(facts)),
-        ProgressBar(total=facts["total"], completed=_num_ended(facts), width=60),
+        bar(facts["total"], _num_ended(facts)),
         Text(""),
         _top(facts),
         Text(""),
@@ -204,7 +203,7 @@ def _workers(facts: Facts) -> Table:
         table.add_row(f"and {more} more")
     between = len(facts["unfinished"]) - sum(len(one["trials"]) for one in facts["workers"])
     if between:
-        table.add_row("between two", "", "", f"{between} waiting for a worker, or yet to report an epoch")
+        table.add_row("in none now", "", "", f"{between} waiting for one, or yet to report an epoch")
     return table
 
 

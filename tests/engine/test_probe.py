@@ -110,7 +110,7 @@ def test_the_typical_trial_has_the_middle_of_every_range() -> None:
             "lr": Float(1e-4, 1.0, log=True),
             "momentum": Float(0.0, 0.8),
             "n_hidden": Int(4, 16, log=True),
-            "optimizer": Choice(("adam", "sgd")),
+            "optimizer": Choice(("sgd", "adam")),
         },
         fixed={"weight_decay": 0.1},
     )

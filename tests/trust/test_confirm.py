@@ -141,7 +141,7 @@ def test_what_it_prints_and_its_json_say_the_same(copy: Path, capsys: pytest.Cap
     assert found["holds"] is (code == 0) and found["verdict"] in said.out
     assert [one["trial"] for one in found["trials"]] == [one.trial for one in kept(copy).trials]
     assert all(f"{one['mean']:.5g}" in said.out for one in found["trials"])
-    assert "All were shown their rows in one order" in said.out
+    assert "All seeds were shown the rows in one order" in said.out
 
 
 def test_what_was_confirmed_stays_the_best_until_a_better_mean_comes(copy: Path, trained: Trained) -> None:

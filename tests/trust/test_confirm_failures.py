@@ -164,7 +164,8 @@ def test_that_fewer_completed_than_were_asked_for_is_said(
     completed = [trial.number for trial in sweep.trials if trial.state is State.COMPLETED]
     trained[0].update((number, (0.5, 0.6)) for number in completed)
     assert main(["confirm", "together", "--top", "99", "--seeds", "2", "--home", str(copy)]) in (0, 1)
-    assert f"only {len(completed)} of {len(sweep.trials)} trials completed" in capsys.readouterr().err
+    said = f"only trials that completed are confirmed, {len(completed)} of {len(sweep.trials)} here"
+    assert said in capsys.readouterr().err
 
 
 def test_that_the_models_code_has_changed_since_is_said(

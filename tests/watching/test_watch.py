@@ -70,7 +70,7 @@ def test_on_a_terminal_there_are_the_best_trials_and_what_each_worker_does(
     assert re.search(rf"far, GPU 1 +{driver.cohort} +1 of 9 +2: 0, 1 *\n", text)
     assert re.search(r"\n1 +running +0\.5 +1 +optimizer=sgd lr=", text)
     assert "1/4 trials ended (1 completed), 1 running" in text
-    assert "devices that train now: 1" in text and "Ctrl-C ends the watching, not the sweep" in text
+    assert "cohorts in training: 1" in text and "Ctrl-C ends the watching, not the sweep" in text
     live, _, _ = text.partition("demo: 1 completed")
     assert all(len(line) <= 120 for line in live.splitlines())
 
@@ -205,5 +205,6 @@ def test_plain_status_names_the_best_trials(driver: Driver, capsys: pytest.Captu
     assert cli.main(["status", "demo"]) == 0
     said = capsys.readouterr().out
     assert re.search(
-        r"\ntop +trial 1 running: 0\.5 at epoch 1, optimizer=sgd lr=.*\n +trial 0 running: 1 at", said
+        r"\ntop +trial 1 running: best 0\.5 at epoch 1, optimizer=sgd lr=.*\n +trial 0 running: best 1 at",
+        said,
     )

@@ -81,14 +81,14 @@ def _too_large(found: Sequence[Measured], size: int, memory_bytes: float) -> str
 
 
 def typical(spec: SweepSpec) -> dict[str, Any]:
-    """Return hyperparameters from the middle of every range, the first of every choice."""
+    """Return hyperparameters from the middle of every range and of every list of choices."""
     searched = {key: _middle(dimension) for key, dimension in (spec.search or {}).items()}
     return {**searched, **spec.fixed}
 
 
 def _middle(dimension: Dimension) -> Any:
     if isinstance(dimension, Choice):
-        return dimension.choices[0]
+        return dimension.choices[len(dimension.choices) // 2]
     low, high = dimension.low, dimension.high
     middle = (low * high) ** 0.5 if dimension.log else (low + high) / 2
     return round(middle) if isinstance(dimension, Int) else middle

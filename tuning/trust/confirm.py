@@ -84,6 +84,7 @@ def _tell(sweep: Sweep, study: Study, found: Confirmation) -> None:
     """Have MLflow and the report say what was found and is kept; what stands against that is a warning."""
     from tuning.tracking import client, confirmed
 
+    print("registering the best, and writing the report ...", file=sys.stderr, flush=True)
     best = sweep.trial(found.best.trial)
     uri, model = client.uri_of(sweep.spec, sweep.paths.home), model_name(sweep.spec.model)
     failure = confirmed.tell(uri, model, sweep.spec, best, study.facts.test(best.number) or {}, found)
@@ -141,8 +142,8 @@ def _chosen(sweep: Sweep, top: int) -> list[TrialRecord]:
     assert sweep.spec.mode is not None
     completed = ranked(completed, sweep.spec.mode)
     if len(completed) < top:
-        few = f"only {len(completed)} of {len(sweep.trials)} trials completed"
-        print(f"{few}, and no other is confirmed (--early-stopping none prunes none)", file=sys.stderr)
+        few = f"only trials that completed are confirmed, {len(completed)} of {len(sweep.trials)} here"
+        print(f"{few} (in a sweep with --early-stopping none all would)", file=sys.stderr)
     earlier = sweep.confirmation
     return [
         trial

@@ -11,7 +11,10 @@ SEEDS = "The mean is over seeds, each at the epoch that the validation split cho
 
 NO_SPREAD = 'An interval is "-" where the seeds came to a single figure: more of them (--seeds) tell one.'
 
-HELD_OUT = "What is held out, the test split, has chosen nothing; flattered is against that."
+HELD_OUT = (
+    "The test split has chosen nothing. Flattered: by how much the search's figure is better than what it "
+    "says, which may also be less than nothing."
+)
 
 
 def facts(sweep: str, found: Confirmation) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def text(sweep: str, found: Confirmation) -> str:
         SEEDS,
         *([HELD_OUT] if held_out else []),
         *([NO_SPREAD] if any(one.low is None for one in found.trials) else []),
-        "All were shown their rows in one order: what another one changes is not in the intervals.",
+        "All seeds were shown the rows in one order: what another order changes, the intervals leave out.",
     ]
     return "\n".join(lines)
 

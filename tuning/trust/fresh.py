@@ -51,7 +51,7 @@ def _results(events: Iterable[again.Event], what: str, progress: Progress) -> It
     for event in events:
         match event:
             case again.Pace(size=size, seconds=seconds):
-                about = "" if seconds is None else f", about {duration(seconds)}"
+                about = "" if seconds is None else f", about {duration(seconds)} of training"
                 progress.say(f"{what}{size} at once{about}")
             case str():
                 progress.say(event)
