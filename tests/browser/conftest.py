@@ -17,7 +17,7 @@ import tuning
 from tests.conftest import REPOSITORY
 
 CHROMIUM = shutil.which("chromium")
-TRIALS = 48
+TRIALS, EPOCHS = 48, 9
 LATEST_S = 60
 """How long a page may take to show something."""
 
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a sweep of so many trials that its figures say something; most were stopped early."""
     home = tmp_path_factory.mktemp("home")
-    settings = {"epochs": 9, "cohort": 6, "max_concurrent": 1}  # so it repeats, and none diverges
+    settings = {"epochs": EPOCHS, "cohort": 6, "max_concurrent": 1}  # so it repeats, and none diverges
     tuning.sweep(tuning.SweepSpec(model="batchnorm_net", trials=TRIALS, home=str(home), **settings))
     return home
 

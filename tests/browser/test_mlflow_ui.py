@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import TRIALS
+from tests.browser.conftest import EPOCHS, TRIALS
 from tuning.cli import main
 
 
@@ -57,7 +59,7 @@ def test_the_sweep_links_to_that_table(page: Page, address: str, runs: dict[str,
 
 
 def test_a_trials_validation_loss_is_drawn_per_epoch(
-    page: Page, address: str, runs: dict[str, Run], pictures: Path
+    page: Page, address: str, runs: dict[str, Run], pictures: Path, sweep_home: Path
 ) -> None:
     best = runs[f"trial-{int(runs['batchnorm_net'].data.tags['tuning.best_trial']):05d}"]
     assert best.data.tags["tuning.best"] == "true"
@@ -67,6 +69,11 @@ def test_a_trials_validation_loss_is_drawn_per_epoch(
     card = named.filter(has=page.locator(".js-plotly-plot")).last  # the innermost that holds both
     expect(card.locator(".js-plotly-plot")).to_have_count(1)
     expect(card.locator(".scatterlayer .point").first).to_be_visible()
+    client = MlflowClient(f"sqlite:///{sweep_home}/mlflow.db")
+    points = sorted(client.get_metric_history(best.info.run_id, "val_loss"), key=lambda point: point.step)
+    assert [point.step for point in points] == list(range(1, EPOCHS + 1)), "it has completed"
+    lines = card.locator(".js-plotly-plot").evaluate("plot => plot.data.map(trace => trace.y)")
+    assert lines and all(line == pytest.approx([point.value for point in points]) for line in lines)
     page.screenshot(path=pictures / "val_loss.png")
 
 
@@ -106,12 +113,13 @@ def test_the_report_opens_among_the_sweeps_artifacts(
 def test_what_is_inside_a_trial_opens_among_the_trials_artifacts(
     page: Page, address: str, runs: dict[str, Run], sweep_home: Path, pictures: Path
 ) -> None:
-    assert main(["inspect", "batchnorm_net", "--trial", "3", "--home", str(sweep_home)]) == 0
-    run = runs["trial-00003"].info
+    number = int(runs["batchnorm_net"].data.tags["tuning.best_trial"])
+    assert main(["inspect", "batchnorm_net", "--home", str(sweep_home)]) == 0
+    run = runs[f"trial-{number:05d}"].info
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.goto(f"{address}/#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts")
-    page.get_by_text("inspect-trial-00003.html").first.click()
+    page.get_by_text(f"inspect-trial-{number:05d}.html").first.click()
     inside = page.frame_locator("iframe")
-    expect(inside.get_by_role("heading", name="batchnorm_net, trial 3")).to_be_visible()
+    expect(inside.get_by_role("heading", name=f"batchnorm_net, trial {number}")).to_be_visible()
     expect(inside.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     page.screenshot(path=pictures / "inspection.png")

@@ -80,7 +80,7 @@ def test_every_documented_model_is_drawn_offline(
         assert [text for text in texts(found[layer]) if text.startswith(("start", "epoch"))] == columns
     if "Prediction against data" in found:
         assert set(CURVES) <= names(found["Prediction against data"])
-    assert ("trained for this figure for 1 epochs" in html) is is_small
+    assert ("trained for this figure for 1 epoch " in html) is is_small
     assert ("at the start only" in html) is not is_small
 
 

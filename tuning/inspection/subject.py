@@ -131,12 +131,13 @@ def described(found: Twin, what: str, epochs: int) -> str:
         what: in which the twin differs, as `without dropout`.
     """
     same = f"{what[0].upper()}{what[1:]}: the same trial but for that (initial weights, data order, all else)"
+    count = f"{epochs} epoch{'' if epochs == 1 else 's'}"
     if found.trained is None:
         much = f"rows times epochs are more than the {MAX_TRAINED_ROWS:,} that are trained here"
         return f"{same}, at the start only: {much}."
     if found.diverged is not None:
         return f"{same}, trained for this figure until its loss diverged, in epoch {found.diverged}."
-    return f"{same}, trained for this figure for {epochs} epochs as well; it is no trial of the sweep."
+    return f"{same}, trained for this figure for {count} as well; it is no trial of the sweep."
 
 
 def sample(splits: Splits, part: str, rows: int, batch_size: int) -> list[Batch]:
