@@ -21,6 +21,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import torch
+from scipy.stats import mannwhitneyu
 
 from benchmarks import machine, search, tables
 from benchmarks.__main__ import RESULTS
@@ -35,7 +36,7 @@ from tuning.study.earlier import Earlier, look_at
 
 MODEL = "net"
 TRIALS, EPOCHS, TOGETHER = 48, 30, 4
-SEEDS = 16
+SEEDS = 48
 EARLIER_SEED = 1000
 """Added to a seed for the earlier sweep: other weights, other order of rows, other suggestions."""
 
@@ -156,7 +157,7 @@ def _markdown(found: dict[str, dict[str, list[list[float]]]]) -> str:
             )
             for way in WAYS
         ]
-        reached = ("trials to the goal", "reach it", "trials for a hit")
+        reached = ("trials to the goal", "reach it", "trials for a hit", "by chance")
         parts.append(tables.table(("", *(f"after {count}" for count in COUNTS), *reached), rows))
     return "\n\n".join([*parts, TRIED])
 
@@ -167,7 +168,9 @@ NOTES = (
     f"better. The goal: the median of what the searches without `--from` have found after all their {TRIALS} "
     "trials, so that half of them reach it; a search that does not counts as one trial more than it has. "
     "Trials for a hit: those of all searches, each until it reaches the goal or ends, divided by how many "
-    "reach it. `--from`: history and best configurations first; where no earlier trial fits, nothing."
+    "reach it. By chance: how likely the trials to the goal differ as much from those without `--from` where "
+    "it makes no difference (Mann-Whitney U, two-sided). `--from`: history and best configurations first; "
+    "where no earlier trial fits, nothing."
 )
 
 
@@ -207,11 +210,17 @@ def _needed(runs: dict[str, list[list[float]]], way: str) -> list[int]:
     ]
 
 
-def _reached(runs: dict[str, list[list[float]]], way: str) -> tuple[str, str, str]:
+def _reached(runs: dict[str, list[list[float]]], way: str) -> tuple[str, str, str, str]:
     needed = _needed(runs, way)
     hits = sum(count <= TRIALS for count in needed)
     spent = sum(min(count, TRIALS) for count in needed)
-    return _spread([*map(float, needed)]), f"{hits} of {len(needed)}", f"{spent / hits:.0f}" if hits else "-"
+    chance = mannwhitneyu(needed, _needed(runs, COLD)).pvalue
+    return (
+        _spread([*map(float, needed)]),
+        f"{hits} of {len(needed)}",
+        f"{spent / hits:.0f}" if hits else "-",
+        "-" if way == COLD else f"{chance:.2g}",
+    )
 
 
 def _spread(values: list[float]) -> str:

@@ -57,6 +57,9 @@ for name in sys.argv[2:]:
     rows = [torch.full(shapes[0], 0.5), *(torch.zeros(shape) for shape in shapes[1:])]
     returned = model(*rows)
     found[name] = (returned[0] if isinstance(returned, tuple) else returned).tolist()
+    if len(rows) == 1:
+        function = mlflow.pyfunc.load_model("models:/" + name + "@champion")
+        assert (function.predict(rows[0].numpy()) == returned.detach().numpy()).all()
 print(json.dumps(found))
 """
 """Loads champions with plain MLflow, pickles refused, where this project cannot be imported."""

@@ -106,6 +106,21 @@ def test_loading_a_checkpoint_imports_neither_ray_nor_mlflow_nor_optuna(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_best_model_loads_where_neither_ray_nor_mlflow_is_installed(
+    swept: tuple[tuning.SweepResult, Path],
+) -> None:
+    result, home = swept
+    script = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(('ray', 'mlflow'))\n"  # importing them is an error
+        "import tuning\n"
+        f"print(tuning.load_best('digits', home={str(home)!r}).trial.value)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert result.best is not None and float(done.stdout) == result.best.value
+
+
 def test_export_writes_a_plain_state_dict(
     swept: tuple[tuning.SweepResult, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
