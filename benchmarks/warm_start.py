@@ -42,6 +42,9 @@ EARLIER_SEED = 1000
 
 COUNTS = (4, 8, 16, 32, 48)
 
+GOALS = (16, 48)
+"""What searches without `--from` have found after so many trials, half of them, is to be found."""
+
 OVERLAPPING: dict[str, Any] = {
     "lr": {"low": 0.01, "high": 1.0, "log": True},
     "momentum": {"low": 0.5, "high": 0.99},
@@ -65,6 +68,8 @@ CASES = {
     "earlier on other data (noisy_line)": Case(earlier={"data": "noisy_line"}),
     "earlier on data of another scale (parabola, 4 epochs)": Case(earlier={"data": "parabola", "epochs": 4}),
 }
+
+COLUMNS = ("to the goal", "reach it", "for a hit", "by chance")
 
 COLD, WARM = "without", "--from"
 WAYS = (COLD, WARM, "its history alone", "its best configurations alone")
@@ -149,27 +154,27 @@ def _markdown(found: dict[str, dict[str, list[list[float]]]]) -> str:
     parts = ["# A search that begins from an earlier sweep", NOTES]
     for case, runs in found.items():
         parts.append(f"## {case[0].upper()}{case[1:]}, {len(runs[COLD])} seeds")
-        rows = [
-            (
-                way,
-                *(_spread([min(values[:count]) for values in runs[way]]) for count in COUNTS),
-                *_reached(runs, way),
-            )
-            for way in WAYS
+        rows = [(way, *(_spread([min(v[:n]) for v in runs[way]]) for n in COUNTS)) for way in WAYS]
+        parts.append(tables.table(("", *(f"after {count}" for count in COUNTS)), rows))
+        rows = [(way, *(cell for count in GOALS for cell in _reached(runs, way, count))) for way in WAYS]
+        head = [
+            f"{what} ({count})"
+            for count in GOALS
+            for what in ("to the goal", "reach it", "for a hit", "by chance")
         ]
-        reached = ("trials to the goal", "reach it", "trials for a hit", "by chance")
-        parts.append(tables.table(("", *(f"after {count}" for count in COUNTS), *reached), rows))
+        parts.append(tables.table(("trials", *head), rows))
     return "\n\n".join([*parts, TRIED])
 
 
 NOTES = (
     f"{MODEL}, {TRIALS} trials of {EPOCHS} epochs in each sweep, cohorts of {TOGETHER}, no early stopping. "
     "Median over the seeds (first - third quartile) of the best validation loss so far, the lower the "
-    f"better. The goal: the median of what the searches without `--from` have found after all their {TRIALS} "
-    "trials, so that half of them reach it; a search that does not counts as one trial more than it has. "
-    "Trials for a hit: those of all searches, each until it reaches the goal or ends, divided by how many "
-    "reach it. By chance: how likely the trials to the goal differ as much from those without `--from` where "
-    "it makes no difference (Mann-Whitney U, two-sided). `--from`: history and best configurations first; "
+    "better. A goal: the median of what the searches without `--from` have found after 16 or after all "
+    f"their {TRIALS} trials, so that half of them reach it by then; a search that does not counts as one "
+    "trial more than it has. For a hit: the trials of all searches, each until it reaches the goal or "
+    "ends, divided by how many reach it. By chance: how likely the trials to the goal differ as much "
+    "from those without `--from` where it makes no difference (Mann-Whitney U, two-sided). `--from`: "
+    "history and best configurations first; "
     "where no earlier trial fits, nothing."
 )
 
@@ -197,24 +202,20 @@ How many of its trials each own one replaces, 100 seeds: with four 75 % reach it
 parabola, whose scale and length differ most; with **eight** 68 % and 49 %. Without `--from` it is 50 %."""
 
 
-def _goal(runs: dict[str, list[list[float]]]) -> float:
-    return median(min(values) for values in runs[COLD])
-
-
-def _needed(runs: dict[str, list[list[float]]], way: str) -> list[int]:
-    """Return after how many trials each search had reached the goal."""
-    goal = _goal(runs)
+def _needed(runs: dict[str, list[list[float]]], way: str, count: int) -> list[int]:
+    """Return after how many trials each search had reached the goal of those without after `count`."""
+    goal = median(min(values[:count]) for values in runs[COLD])
     return [
         next((i for i, value in enumerate(values, start=1) if value <= goal), TRIALS + 1)
         for values in runs[way]
     ]
 
 
-def _reached(runs: dict[str, list[list[float]]], way: str) -> tuple[str, str, str, str]:
-    needed = _needed(runs, way)
-    hits = sum(count <= TRIALS for count in needed)
-    spent = sum(min(count, TRIALS) for count in needed)
-    chance = mannwhitneyu(needed, _needed(runs, COLD)).pvalue
+def _reached(runs: dict[str, list[list[float]]], way: str, count: int) -> tuple[str, str, str, str]:
+    needed = _needed(runs, way, count)
+    hits = sum(number <= TRIALS for number in needed)
+    spent = sum(min(number, TRIALS) for number in needed)
+    chance = mannwhitneyu(needed, _needed(runs, COLD, count)).pvalue
     return (
         _spread([*map(float, needed)]),
         f"{hits} of {len(needed)}",
