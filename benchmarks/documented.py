@@ -49,9 +49,9 @@ What each is, and the best hyperparameters that are known: found by the commands
 seeds (`tuning confirm`): the mean over seeds on the validation split, which chose each one's epoch, and the
 mean on the test split, which chose nothing, each with its 95 % interval; "flattered by" is by how much the
 search's own figure was better than the latter. Only trials that trained to their end are confirmed, and early
-stopping leaves few of those: so a table may be shorter than its `--top`. What a search suggests depends on the
-order in which its trials end, so the same commands again find other configurations, about as good. The figure
-is one of those that `tuning inspect` draws of the winner. `tuning models NAME` prints the network, and
+stopping leaves few of those: so a table may be shorter than its `--top`. What a search suggests depends on
+the order in which its trials end, so the same commands again find other configurations, about as good. The
+figure is one of those that `tuning inspect` draws of the winner. `tuning models NAME` prints the network, and
 `python -m benchmarks.documented --keep` writes this page anew.
 """
 

@@ -8,10 +8,11 @@ log=$TUNING_HOME/mlflow-server.log
 group=$TUNING_HOME/mlflow-server.pid
 
 serve() {
+    # In the environment, which others cannot read as they can a command line: it may hold a password.
+    export MLFLOW_BACKEND_STORE_URI=${MLFLOW_BACKEND_STORE_URI:-sqlite:///$TUNING_HOME/mlflow-server.db}
     export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
     while true; do
         mlflow server --app-name tuning --host 127.0.0.1 --port 5000 --workers 2 \
-            --backend-store-uri "${MLFLOW_BACKEND_STORE_URI:-sqlite:///$TUNING_HOME/mlflow-server.db}" \
             --artifacts-destination "${TUNING_STORAGE%/}/mlflow" || true
         sleep 1
     done

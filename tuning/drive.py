@@ -84,7 +84,7 @@ def carry_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
 def _carried_out(planned: Plan, cluster: "Cluster", clock: Clock) -> SweepResult:
     where = planned.paths
     _check_tracking(planned)
-    nodes = checked_nodes(planned.spec, cluster)
+    nodes = checked_nodes(planned, cluster)
     make_home(where)
     with claim(where.claim, where.name) as driver, streams.everything_to(where.log) as terminal:
         spec = settle_spec(planned.spec, where)

@@ -1,6 +1,7 @@
 """What a sweep settles before its first trial: id, share of the cluster, study, cohort size."""
 
 import os
+import socket
 import time
 import uuid
 from collections import Counter
@@ -20,20 +21,38 @@ if TYPE_CHECKING:
     from tuning.schedule.probing import Probe
 
 
-def checked_nodes(spec: SweepSpec, cluster: "Cluster") -> "Sequence[Node]":
+def checked_nodes(planned: Plan, cluster: "Cluster") -> "Sequence[Node]":
     """Return the nodes that a sweep may count on; refuse a sweep of which they hold no worker.
 
     A local one is still on its way up, but what it will have is known.
+
+    Raises:
+        RequestError: also when another host has other versions than this one, or another storage.
     """
     from tuning.schedule import resources
 
+    spec = planned.spec
     if spec.address or cluster.is_up:
-        cluster.nodes()
+        _check_others(planned, cluster.nodes())
         nodes = resources.expected_nodes()
     else:
         nodes = [resources.local_node()]
     resources.share(spec, nodes)
     return nodes
+
+
+def _check_others(planned: Plan, living: "Sequence[Node]") -> None:
+    """Ask the other hosts that may hold workers, before anything is written."""
+    from tuning.schedule import survey
+
+    others = {node.host for node in living if node.cpus or node.gpus} - {socket.gethostname()}
+    if not others:
+        return
+    found = survey.survey(planned.spec.storage or str(planned.paths.home), others)
+    faults = survey.faults([node for node in found if node.error is None])  # who says nothing may be leaving
+    if faults:
+        ways = "Make them alike, name a storage that all see (--storage), or leave that node out."
+        raise RequestError(" ".join([*faults, ways]))
 
 
 def share_of(

@@ -145,6 +145,17 @@ def test_gpu_workers_come_and_go_from_none_and_the_head_trains_nothing() -> None
             "listens on 0.0.0.0",
             id="open-mlflow",
         ),
+        pytest.param("head_start_ray_commands/2", "mlflow server -h 0.0.0.0", "listens on 0.0.0.0", id="-h"),
+        pytest.param(
+            "head_start_ray_commands/2",
+            "MLFLOW_HOST=0.0.0.0 mlflow server",
+            "listens on 0.0.0.0",
+            id="in-env",
+        ),
+        pytest.param("setup_commands/4", "pip3.11 --quiet install ray", "pin its version", id="pip3.11"),
+        pytest.param(
+            "setup_commands/4", "pip install 'ray", "nothing installs this project", id="open-quote"
+        ),
         pytest.param(
             "worker_start_ray_commands/1",
             "RAY_AUTH_MODE=disabled ray start --address=x",
@@ -162,6 +173,7 @@ def test_a_fault_in_a_cluster_file_is_named(path: str, value: Any, says: str) ->
     ("path", "value", "says"),
     [
         ("min_workers", 3, r"min_workers \(3\) is more than"),
+        ("min_workers", "two", "min_workers must be a whole number, but it is 'two'"),
         ("max_workers", 5, r"max_workers \(5\) is more than there are worker_ips \(2\)"),
         ("provider/head_ip", None, "head_ip"),
         ("provider/worker_ips/0", "192.0.2.7", "an address for examples"),
@@ -173,9 +185,10 @@ def test_a_fault_in_a_file_of_machines_that_one_has_is_named(path: str, value: A
 
 
 def test_a_token_that_was_not_made_is_missed(_token: Path) -> None:
-    _token.unlink()
-    (finding,) = launcher.check(filled_in(AWS))
-    assert "ray get-auth-token --generate" in finding
+    for spoil in (lambda: _token.write_text(""), _token.unlink):
+        spoil()
+        (finding,) = launcher.check(filled_in(AWS))
+        assert "ray get-auth-token --generate" in finding
 
 
 def test_the_command_prints_findings_or_what_comes_next(

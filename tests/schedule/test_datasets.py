@@ -1,7 +1,9 @@
 """Data in memory goes through Ray's object store, once per node."""
 
+import os
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import ray
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+import tuning
 from tuning import data
 from tuning.schedule import datasets
 from tuning.seeds import derive
@@ -79,3 +82,83 @@ def test_a_node_without_the_network_trains_on_what_its_driver_has_downloaded(ray
         return float(train.tensors[0].sum())
 
     assert ray.get(ray.remote(of_a_worker).remote(held)) == 28.0
+
+
+OWN = """
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+HERE = Path(__file__).parent
+
+
+def note(name):
+    with open(HERE / name, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(1, 1)
+
+
+class Lines(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, row):
+        x = torch.tensor([row / 40.0])
+        return x, x
+
+
+def lines():
+    note("opened")
+    by = "driver" if os.getpid() == int((HERE / "driver").read_text()) else "worker"
+    if not (HERE / f"{by}-prepared").exists():
+        note(f"{by}-prepares")
+        time.sleep(1)
+        (HERE / f"{by}-prepared").touch()
+    return (Lines(),) * 3
+
+
+def points():
+    note("opened")
+    x = torch.linspace(0, 1, 40).unsqueeze(1)
+    return (TensorDataset(x, x),) * 3
+"""
+
+
+def opened_by(folder: Path, name: str) -> list[int]:
+    """Sweep four trials at once over a data set of one's own; return which processes opened it."""
+    (folder / "own.py").write_text(OWN)
+    (folder / "driver").write_text(str(os.getpid()))
+    result = tuning.sweep(
+        tuning.SweepSpec(
+            model=f"{folder}/own.py:Net",
+            data=f"{folder}/own.py:{name}",
+            name=name,
+            trials=4,
+            epochs=1,
+            cohort=1,
+            resources=tuning.Resources(cpus=1, gpus=0),
+            home=str(folder / "home"),
+        )
+    )
+    assert result.states == {"completed": 4}
+    return [int(line) for line in (folder / "opened").read_text().split()]
+
+
+def test_what_is_prepared_on_a_disk_is_prepared_by_one_worker_of_a_node(
+    ray_cluster: Any, tmp_path: Path
+) -> None:
+    workers = set(opened_by(tmp_path, "lines")) - {os.getpid()}
+    assert len(workers) == 4, "each opens it"
+    assert len((tmp_path / "worker-prepares").read_text().split()) == 1, "all wait for the first"
+
+
+def test_data_in_memory_is_made_by_the_driver_alone(ray_cluster: Any, tmp_path: Path) -> None:
+    assert set(opened_by(tmp_path, "points")) == {os.getpid()}

@@ -42,8 +42,8 @@ DOCUMENTATION = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0
 """Addresses that stand for others, in examples (RFC 5737)."""
 
 STORAGE = re.compile(r"(?:TUNING_STORAGE=|--storage[= ])['\"]?([^\s'\";]+)")
-HOST = re.compile(r"--(?:dashboard-)?host[= ]['\"]?([^\s'\";]+)")
-INSTALL = re.compile(r"\bpip3? install\b([^;&|\n]*)")
+HOST = re.compile(r"(?:--(?:dashboard-)?host[= ]|\s-h\s+|\bMLFLOW_HOST=)['\"]?([^\s'\";]+)")
+INSTALL = re.compile(r"\bpip(?:3(?:\.\d+)?)?(?: -\S+)* install\b([^;&|\n]*)")
 PROJECT = re.compile(r"\.venv/installed|requirements\.txt")
 
 
@@ -157,6 +157,9 @@ def _workers(config: Mapping[str, Any]) -> Iterator[str]:
         machines = len(config["provider"]["worker_ips"])
         most = machines if most is None else most
         least = config.get("min_workers", machines)
+        if type(least) is not int:
+            yield f"min_workers must be a whole number, but it is {least!r}."
+            return
         if least > min(most, machines):
             yield f"min_workers ({least}) is more than max_workers ({most}) or worker_ips ({machines}) allow."
         if most > machines:
@@ -198,7 +201,10 @@ def _filled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _requirements(arguments: str) -> Iterator[Requirement]:
     """Yield what a `pip install` names itself, past options, files and paths."""
-    words = iter(shlex.split(arguments, comments=True))
+    try:
+        words = iter(shlex.split(arguments, comments=True))
+    except ValueError:  # an open quote: the shell itself will say so
+        return
     for word in words:
         if word in ("-r", "--requirement", "-e", "--editable", "-c", "--constraint", "--python", "-p"):
             next(words, None)
@@ -217,10 +223,16 @@ def _token(config: Mapping[str, Any]) -> Iterator[str]:
             f"file_mounts: {TOKEN} is missing, without which whoever reaches the cluster may run code on it; "
             f"add `{TOKEN}: {TOKEN}`."
         )
-    elif not Path(mounts[TOKEN]).expanduser().is_file():
+    elif not _has_text(mounts[TOKEN]):
         yield f"There is no token {mounts[TOKEN]} on this machine; make one: ray get-auth-token --generate"
     disabled = [one for one in _commands(config) if re.search(r"RAY_AUTH_MODE=['\"]?disabled", one)]
     yield from (f"{one!r} turns the token off." for one in disabled)
+
+
+def _has_text(file: object) -> bool:
+    """Whether a file is there that holds more than nothing."""
+    path = Path(str(file)).expanduser()
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _addresses(config: Mapping[str, Any]) -> Iterator[str]:

@@ -1,10 +1,13 @@
 """What a running cluster's nodes have: versions, GPUs, a storage that all of them see."""
 
+import functools
+import hashlib
 import platform
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,7 +15,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import storage
-from tuning.errors import last_line
+from tuning.errors import RequestError, last_line
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy")
 TIMEOUT_S = 60.0
@@ -40,6 +43,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def of_driver() -> dict[str, str]:
+    """Return the versions that every node is held against when a sweep begins: this project's own, too."""
+    return {**versions(), "tuning": source()}
+
+
 def version_here(package: str) -> str | None:
     """Return the version of an installed package; None if it is not installed."""
     try:
@@ -48,23 +56,51 @@ def version_here(package: str) -> str | None:
         return None
 
 
-def survey(place: str | None = None) -> list[Found]:
-    """Ask every living node of the connected cluster.
+@functools.cache
+def source() -> str:
+    """Return the version of this project and a hash of its code, of which a node may have an older copy."""
+    hashed, root = hashlib.sha256(), Path(__file__).parents[2]
+    for package in ("models", "tuning"):
+        for file in sorted((root / package).rglob("*.py")):
+            hashed.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{version_here('tuning')} with code {hashed.hexdigest()[:12]}"
+
+
+def survey(place: str | None = None, hosts: Collection[str] | None = None) -> list[Found]:
+    """Ask living nodes of the connected cluster.
 
     Args:
-        place: a storage; a file is put there from here, and every node looks for it.
+        place: a storage, or a folder that is to be one; a file is put there from here, and every node looks
+            for it.
+        hosts: on which to ask; None: on all.
+
+    Raises:
+        RequestError: when this process cannot write there.
     """
-    probe = None if place is None else f"{place.rstrip('/')}/.probe-{uuid.uuid4().hex}"
-    if probe is not None:
-        storage.write(probe, b"")
+    probe = None if place is None else _put(place)
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in nodes if hosts is None or node["NodeManagerHostname"] in hosts]
         tasks = [_ask(node["NodeID"], probe) for node in nodes]
         ray.wait(tasks, num_returns=len(tasks), timeout=TIMEOUT_S)
         return [_found(node, task) for node, task in zip(nodes, tasks, strict=True)]
     finally:
         if probe is not None:
             storage.remove(probe)
+
+
+def _put(place: str) -> str:
+    """Put an empty file into a storage, or into the folder in which it will be made; return its path."""
+    if "://" not in place:
+        parents = (Path(place), *Path(place).parents)
+        place = str(next(folder for folder in parents if folder.is_dir()))
+    probe = f"{place.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+    try:
+        storage.write(probe, b"")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RequestError(f"The storage {place} cannot be written from here: {why}.") from error
+    return probe
 
 
 def _ask(node_id: str, probe: str | None) -> Any:
@@ -74,15 +110,16 @@ def _ask(node_id: str, probe: str | None) -> Any:
 
 def _tell(probe: str | None) -> tuple[dict[str, str], bool | None, bool | None]:
     """Run on a node: return its versions, whether it sees the storage, and whether it may write there."""
+    here = of_driver()
     if probe is None or not storage.exists(probe):
-        return versions(), None if probe is None else False, None
+        return here, None if probe is None else False, None
     own = f"{probe}-{uuid.uuid4().hex}"
     try:
         storage.write(own, b"")
         storage.remove(own)
     except OSError:
-        return versions(), True, False
-    return versions(), True, True
+        return here, True, False
+    return here, True, True
 
 
 def _found(node: Mapping[str, Any], task: Any) -> Found:
@@ -106,7 +143,7 @@ def differing(here: Mapping[str, str], there: Mapping[str, str], host: str) -> l
 
 def faults(found: Sequence[Found]) -> list[str]:
     """Return in words what is wrong with nodes, both versions named where they differ from this one's."""
-    here = versions()
+    here = of_driver()
     told = []
     for node in found:
         if node.error is not None:
