@@ -14,6 +14,7 @@ serve() {
     while true; do
         mlflow server --app-name tuning --host 127.0.0.1 --port 5000 --workers 2 \
             --artifacts-destination "${TUNING_STORAGE%/}/mlflow" || true
+        pkill -KILL -g 0 python || true # workers that have outlived their server hold its port
         sleep 1
     done
 }

@@ -91,6 +91,14 @@ def site(folder: Path) -> Iterator[Site]:
 
 
 def add(network: hosts.Network, name: str) -> hosts.Host:
-    """Bring up a host of the cluster, which sees the shared folder."""
-    shared = network.folder / "shared"
-    return network.add(name, more=f"mount --bind {shared} {SHARED}; echo {GPUS[name]} > {Path.home()}/gpus")
+    """Bring up a host of the cluster, which sees the shared folder.
+
+    Of the project it has what is copied to it: in the place of this checkout lies the host's own ~/tuning.
+    """
+    home, shared = Path.home(), network.folder / "shared"
+    commands = (
+        f"mount --bind {shared} {SHARED}",
+        f"echo {GPUS[name]} > {home}/gpus",
+        f"mount --rbind {home}/tuning {REPOSITORY}",
+    )
+    return network.add(name, more="; ".join(commands))

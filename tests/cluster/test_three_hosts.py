@@ -65,6 +65,8 @@ def test_who_has_no_token_is_refused(cluster: Site) -> None:
     submit = f"job submit --address {DASHBOARD} -- true 2>&1"
     refused = cluster.user.run(f"RAY_AUTH_MODE=disabled {BIN}/ray {submit}", code=1)
     assert "Missing authentication token" in refused
+    refused = cluster.user.run(f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=another {BIN}/ray {submit}", code=1)
+    assert "Invalid authentication token" in refused
     join = f"RAY_AUTH_MODE=disabled {BIN}/ray start --address {cluster.head.address}:6379 2>&1"
     assert cluster.user.run(f"{join}; echo ended with $?").endswith("ended with 1\n")
     sweep = "cd /tmp && RAY_AUTH_MODE=disabled tuning sweep net --address auto"
@@ -99,6 +101,24 @@ def test_what_a_job_has_found_outlives_its_folder(cluster: Site) -> None:
     cluster.on_head("tuning doctor job")
     again = cluster.user.run(f"RAY_AUTH_MODE=token {BIN}/ray {job} -- {sweep} --trials 6 2>&1")
     assert "6/6 trials ended" in again
+    found = runs(cluster, "job")
+    assert len(found) == 6 and len({(run["host"], run["gpu"]) for run in found}) > 2, "on several hosts' GPUs"
+
+
+def test_the_clusters_mlflow_server_comes_back_and_gives_way_to_a_new_one(cluster: Site) -> None:
+    answers = "until (: < /dev/tcp/127.0.0.1/5000) 2>/dev/null; do sleep 0.5; done"
+    processes = "pgrep -f '[u]vicorn.*--port 5000' | sort | tr '\\n' ' '"
+    before = set(cluster.head.run(processes).split())
+    assert before
+    cluster.head.run(
+        f'kill -KILL {" ".join(before)}; until [ -n "$({processes})" ]; do sleep 0.5; done; {answers}'
+    )
+    second = set(cluster.head.run(processes).split())
+    assert second and not second & before
+    assert len(runs(cluster, "job")) == 6
+    cluster.on_head(f"~/tuning/cluster/mlflow.sh start; sleep 2; {answers}")
+    third = set(cluster.head.run(processes).split())
+    assert third and not third & second, "the one before has ended"
     assert len(runs(cluster, "job")) == 6
 
 

@@ -37,7 +37,8 @@ HERE = Found("far", 4, 1, survey.of_driver(), sees_storage=True, may_write=True)
         (
             {"versions": {k: v for k, v in survey.of_driver().items() if k != "tuning"}},
             [
-                f"tuning must be the same on all nodes: on the driver's it is {survey.source()}, on far missing."
+                "tuning must be the same on all nodes: on the driver's it is "
+                f"{survey.source()}, on far missing."
             ],
         ),
     ],
