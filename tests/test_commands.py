@@ -30,6 +30,7 @@ def test_a_sweep_on_a_cluster_of_its_own_prints_its_result_and_nothing_of_the_li
     assert done.returncode == 0
     assert "net: " in done.stdout and " of 3 in " in done.stdout
     assert re.search(r"best +trial \d: val_loss=\S+ at epoch \d, test_loss=", done.stdout)
+    assert re.search(r"\ncost +\S+ CPU-seconds of training", done.stdout)
     assert 'tuning.load_best("net")' in done.stdout and "tuning ui" in done.stdout
     said = [line.partition(":")[0].partition(" ...")[0] for line in done.stderr.splitlines()]
     progress = said.count("net")  # a line every ten seconds, and a last one
@@ -93,7 +94,12 @@ SWEEPS = sorted(set((REPOSITORY / "examples").glob("*.yaml")) - {REPOSITORY / "e
 def test_every_example_is_a_sound_request(file: Path, command: Any, home: Path, tmp_path: Path) -> None:
     done = command("sweep", str(file), "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["parameters"] > 0
+    facts = json.loads(done.stdout)
+    assert facts["parameters"] > 0
+    if measured := facts["sizing"]["measured"]:
+        (chosen,) = [one for one in measured if one["size"] == facts["cohort"]]
+        least_s = facts["spec"]["trials"] / (chosen["trials_per_s"] * facts["workers"])
+        assert facts["train_s"] == pytest.approx(least_s, rel=0.5), "the rest is what cohorts begin with"
     assert not home.exists(), "a dry run writes nothing"
 
 
