@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.air._internal import usage
 from ray.exceptions import RayError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -188,7 +189,7 @@ def run(
     deaths.tell_tune()
     probing = Probing(probe, workers, let_go) if probe is not None else None
     searcher = CohortSearcher(dispatcher, room, listener, probing)
-    with _folder_of_its_own(scratch), _pending_trials(workers), _ended(gate):
+    with _folder_of_its_own(scratch), _pending_trials(workers), _callbacks_uncounted(), _ended(gate):
         try:
             callbacks = [Awaiting(spec.resources, phase, say), GivenUp(searcher)]
             _tuner(work, searcher, dispatcher, scratch, callbacks).fit()
@@ -246,6 +247,17 @@ def _ended(actor: Any) -> Iterator[None]:
     finally:
         with contextlib.suppress(RayError, ConnectionError):
             ray.kill(actor)
+
+
+@contextlib.contextmanager
+def _callbacks_uncounted() -> Iterator[None]:
+    """Keep Tune from counting callbacks, for which it imports MLflow: a second, and nobody is told."""
+    before = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = before
 
 
 @contextlib.contextmanager

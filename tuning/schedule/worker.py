@@ -98,6 +98,8 @@ def load_splits(
 @lru_cache(maxsize=1)
 def pass_gate(gate: Any, workers: int) -> None:
     """Wait, at a process's first cohort, until all wanted workers are up; at most a bounded time."""
+    if up_at.cache_info().currsize:  # this process has passed it
+        return
     end_s = time.monotonic() + GATE_TIMEOUT_S
     me = f"{socket.gethostname()}/{os.getpid()}"
     with contextlib.suppress(RayError):  # the gate died with its node: go on without
