@@ -29,7 +29,7 @@ from torch.utils.data import TensorDataset
 
 from tuning import references
 from tuning.data import PARTS, Splits
-from tuning.engine import solo
+from tuning.engine import machine, solo
 from tuning.engine.failures import DeviceLost, RankDied, is_device_lost
 from tuning.engine.shard import Shard
 from tuning.engine.solo import Training
@@ -200,6 +200,7 @@ def _train(task: Task, number: int, pipe: Connection) -> None:
     if task.on_gpus:
         torch.cuda.set_device(device)
     torch.set_num_threads(max(1, int(task.spec.resources.cpus) // task.count))
+    machine.flush_denormals()
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo")  # all ranks are on one machine
     distributed.init_process_group(

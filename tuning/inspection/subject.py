@@ -1,8 +1,7 @@
 """The trial that is looked at: its network at the start, at its best, and a twin but for one thing."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 import models
 from tuning import paths, reuse
 from tuning.data import Splits
-from tuning.engine import solo
+from tuning.engine import machine, solo
 from tuning.engine.batches import Batch, Batches
 from tuning.errors import CheckpointError
 from tuning.ledger import Sweep
@@ -105,23 +104,12 @@ def twin(subject: Subject, **changes: Any) -> Twin:
         return Twin(initial=initial, trained=None)
     trained = solo.build_model(trial, spec, subject.splits)
     diverged = None
-    with _one_thread():
+    with machine.as_in_a_worker(threads=1):  # where all cores are busy, more wait for each other each step
         for report, state in solo.train(trial, spec, subject.splits, until=subject.epoch, device=CPU):
             if report.epoch == subject.epoch or report.state.has_ended:
                 trained.load_state_dict(state.model)
                 diverged = report.epoch if report.state.has_ended else None
     return Twin(initial=initial, trained=trained.eval(), diverged=diverged)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Train on one core: where all are busy, threads that meet after each small step wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def described(found: Twin, what: str, epochs: int) -> str:

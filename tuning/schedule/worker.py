@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from tuning import copies
 from tuning.data import Splits
-from tuning.engine import memory, probe
+from tuning.engine import machine, memory, probe
 from tuning.errors import SweepError
 from tuning.references import load_data
 from tuning.schedule import datasets
@@ -56,6 +56,7 @@ def prepare_process(spec: SweepSpec) -> torch.device:
     """
     copies.enter()
     memory.keep_freed()
+    machine.flush_denormals()
     torch.set_num_threads(max(1, math.floor(spec.resources.cpus)))
     with contextlib.suppress(RuntimeError):  # only before the first parallel work of a process
         torch.set_num_interop_threads(1)

@@ -81,7 +81,7 @@ def work(
     Raises:
         SweepError: when one fails: it says nothing of how good the trials are.
     """
-    with machine.threads(min(torch.get_num_threads(), idle_cpus())):
+    with machine.as_in_a_worker(min(torch.get_num_threads(), idle_cpus())):
         found = pace(spec, known, splits, device, len(trials))
     yield found
     yield from train(trials, spec, splits, device, found.size)
@@ -142,7 +142,7 @@ def train(
         if time.monotonic() - looked_s > LOOK_S:
             idle, looked_s = idle_cpus(), time.monotonic()
         try:
-            with machine.threads(min(torch.get_num_threads(), idle)):
+            with machine.as_in_a_worker(min(torch.get_num_threads(), idle)):
                 found = yield from _trained(together, spec, splits, device)
         except Exception as error:  # of a model, of data, of a device
             if not failures.is_out_of_memory(error) or len(together) == 1:

@@ -173,7 +173,7 @@ def _trained(
     run = trained_again(one, spec, splits, course, device)
     for epoch in range(1, course[-1].last + 1):
         try:
-            with machine.threads(record.threads(spec, trial, epoch)):
+            with machine.as_in_a_worker(record.threads(spec, trial, epoch)):
                 training = next(run, None)
         except Exception as error:  # of a user's model or data, of a device
             raise SweepError(
