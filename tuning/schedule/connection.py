@@ -139,6 +139,9 @@ def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
     if address is None:
         # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
+        # For Ray's dashboard, which a local cluster has not; together 1 % of two cores, all the time.
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
+        os.environ.setdefault("RAY_enable_metrics_collection", "0")
         try:
             _start_local()
         except Exception:  # Ray gives a node 30 s to come up, which a busy machine may not grant

@@ -12,8 +12,9 @@ from tuning.records import EpochReport
 from tuning.schedule.messages import Message
 from tuning.schedule.worker import up_at
 
-REPORT_INTERVAL_S = 0.2
-"""Reports of quicker epochs go together: one costs the worker a round trip of 10 ms to the driver."""
+REPORT_INTERVAL_S = 1.0
+"""Reports of quicker epochs go together: one costs the worker a round trip to the driver, 4 to 10 ms, and as
+much of the driver's own time."""
 
 REPORT_INTERVAL_PER_WORKER_S = 0.016
 """Likewise: one takes the driver's one thread 8 ms at most (`docs/scale.md`), of which all take a half."""

@@ -37,8 +37,12 @@ class Found:
     """Why it told nothing."""
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that must be the same on all nodes, without importing anything large."""
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Return the versions that must be the same on all nodes, without importing anything large.
+
+    Looked up once per process: each cohort asks, and five packages take 5 ms.
+    """
     found = {name: version for name in PACKAGES if (version := version_here(name)) is not None}
     return {"python": platform.python_version(), **found}
 
