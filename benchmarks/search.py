@@ -236,9 +236,9 @@ NOTES = (
     "Median over the seeds (first - third quartile) of the best validation loss so far, the lower the "
     "better. Two searches run at a time, each on one core. One by one: `TPESampler()` of Optuna, which sees "
     "each result before its next suggestion; two at a time: it lacks one result, as with two workers. "
-    "Cohorts: suggested together while another one trains, from 100 trials on also without the results of the "
-    "cohort whose place they take; variants: other options of `TPESampler`, whose "
-    "defaults are a constant liar and one density over all parameters."
+    "Cohorts: suggested together while another one trains, from 100 trials on also without the results of "
+    "the cohort whose place they take; variants: other options of `TPESampler`, whose defaults are a "
+    "constant liar and one density over all parameters."
 )
 
 

@@ -92,7 +92,7 @@ def sweep_all(specs_: Sequence[SweepSpec]) -> list[Ended]:
     clock = Clock()
     specs_ = [_absolute(spec) for spec in specs_]
     address = places.address(specs_[0].address)
-    own_files = None if address is None else shipping.folder_of(specs_)
+    own_files = None if address is None else shipping.of(specs_)
     with connection.connect(address, len(specs_), own_files) as cluster:
         from tuning import drive, plan
 

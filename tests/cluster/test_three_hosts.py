@@ -3,6 +3,7 @@
 The tests go on from one another: one cluster, one story.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cluster import hosts
 from tests.cluster.site import BIN, PROJECT, SHARED, Site, add, site
+from tests.conftest import REPOSITORY
 
 pytestmark = [
     pytest.mark.skipif(hosts.missing() is not None, reason=str(hosts.missing())),
@@ -20,6 +22,7 @@ pytestmark = [
 
 MLFLOW, DASHBOARD = "http://127.0.0.1:5000", "http://127.0.0.1:8265"
 SWEEP = "tuning sweep net.py:Net --data net.py:points --cohort 1 --gpus-per-trial 1 --early-stopping none"
+DOCUMENTATION = (REPOSITORY / "docs/cluster.md").read_text(encoding="utf-8")
 PATIENCE_S = 240.0
 
 
@@ -88,6 +91,20 @@ def test_a_sweep_by_address_trains_ones_own_model_on_every_gpu_of_every_host(clu
     assert sorted(int(run["trial"]) for run in found) == list(range(12))
     assert {run["status"] for run in found} == {"FINISHED"}
     cluster.on_head("tuning doctor own")
+
+
+def test_the_sweep_that_the_documentation_shows_shares_gpus_and_trains_in_cohorts(cluster: Site) -> None:
+    (line,) = re.findall(r"^ +(tuning sweep net.py:Net .* --address auto)$", DOCUMENTATION, re.MULTILINE)
+    assert "--gpus-per-trial 0.25" in line and "--cohort" not in line
+    facts = cluster.facts(f"cd project && {line} --name shared")
+    assert sum(facts["states"].values()) == 256 and facts["states"].keys() <= {"completed", "pruned"}
+    found = runs(cluster, "shared")
+    assert sorted(int(run["trial"]) for run in found) == list(range(256))
+    assert {run["host"] for run in found} == {"head", "worker-1", "worker-2"}
+    told = cluster.facts("tuning status shared")
+    assert told["cost"]["gpu_hours_saved_by_cohorts"] > 0
+    assert told["cost"]["gpu_hours_saved_by_early_stopping"] > 0
+    cluster.on_head("tuning doctor shared")
 
 
 def test_what_a_job_has_found_outlives_its_folder(cluster: Site) -> None:

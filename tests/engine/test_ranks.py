@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 import tuning
+from tests.engine import rank_processes
 from tests.engine.trials import CPU, settings
 from tuning.data import Splits
 from tuning.engine import ranks, solo
@@ -120,20 +121,6 @@ def test_each_row_of_a_batch_is_one_ranks(count: int, rows: int) -> None:
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def children(of: int | None = os.getpid()) -> set[int]:
-    """Processes that run a rank, of this process or (None) of any."""
-    found = set()
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(file.read_text().rpartition(")")[2].split()[1])
-            command = (file.parent / "cmdline").read_text()
-        except OSError:  # it has just ended
-            continue
-        if of in (None, parent) and "spawn_main" in command:
-            found.add(int(file.parent.name))
-    return found
-
-
 @pytest.fixture
 def begun() -> Iterator[Iterator[Any]]:
     """A trial on two ranks, after its first epoch."""
@@ -146,17 +133,17 @@ def begun() -> Iterator[Iterator[Any]]:
 
 
 def test_a_trial_that_is_stopped_leaves_no_rank(begun: Any) -> None:
-    assert len(children()) == 2
+    assert len(rank_processes.own()) == 2
     begun.close()
-    assert not children()
+    assert not rank_processes.own()
 
 
 def test_a_rank_that_dies_ends_the_trial(begun: Any) -> None:
-    os.kill(max(children()), 9)
+    os.kill(max(rank_processes.own()), 9)
     with pytest.raises((RankDied, RuntimeError), match=r"rank \d of 2"):
         for _ in range(1000):
             next(begun)
-    assert not children()
+    assert not rank_processes.own()
 
 
 def test_what_a_rank_raises_is_told_with_its_traceback(tmp_path: Path) -> None:
@@ -172,7 +159,7 @@ def test_what_a_rank_raises_is_told_with_its_traceback(tmp_path: Path) -> None:
         RuntimeError, match=r"^KeyError: 'nowhere' \(at broken.py:4\) \(rank \d of 2\)\n(.|\n)*broken.py"
     ):
         next(ranks.train(TrialSpec(number=0, hyperparameters={}), spec, splits, until=1, device=CPU))
-    assert not children()
+    assert not rank_processes.own()
 
 
 def test_a_rank_whose_gpu_is_lost_is_told_as_that(tmp_path: Path) -> None:
@@ -192,14 +179,14 @@ def test_a_rank_whose_gpu_is_lost_is_told_as_that(tmp_path: Path) -> None:
 def test_a_sweep_of_two_gpus_per_trial_trains_each_on_both(home: Path, ray_cluster: Any) -> None:
     """Logical GPUs: the ranks find none, and train on the CPU."""
     asked = {"resources": Resources(cpus=1, gpus=2), "trials": 2, "epochs": 3, "max_concurrent": 1}
-    before = children(of=None)
+    before = rank_processes.running()
     result = tuning.sweep(
         tuning.SweepSpec(model="net", **asked, early_stopping=tuning.EarlyStopping(kind="none"))
     )
     assert result.states == {"completed": 2}
     best = tuning.load_best("net")
     assert best.trial == result.best
-    assert children(of=None) <= before, "no rank outlives its trial"
+    assert rank_processes.running().keys() <= before.keys(), "no rank outlives its trial"
 
 
 def test_trials_on_several_gpus_form_no_cohorts() -> None:

@@ -4,6 +4,7 @@ import platform
 import threading
 import weakref
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 import ray
@@ -111,3 +112,12 @@ def test_a_local_start_that_fails_is_tried_once_more(monkeypatch: pytest.MonkeyP
 def test_one_that_fails_twice_ends_the_command_with_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SweepError, match=r"Ray could not start .* timed out .* Nothing is lost"):
         started(monkeypatch, failures=2)
+
+
+def test_a_process_that_is_connected_is_not_taken_to_another_cluster(ray_cluster: Any) -> None:
+    refused = pytest.raises(RequestError, match=r"to the Ray cluster at \S+ already, not to the one at")
+    with refused, connection.connect("198.18.0.1:6379"):
+        raise AssertionError("it was")
+    for same in (None, "auto", ray_cluster.address):
+        with connection.connect(same) as cluster:
+            assert len(cluster.nodes()) == 3

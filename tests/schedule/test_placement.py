@@ -1,6 +1,7 @@
 """Where cohorts run: shares of logical GPUs on a real cluster of several nodes."""
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,6 +153,8 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(
     CUDA's own context comes on top of a worker's tensors.
     """
     calls: list[tuple[float, str]] = []
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")  # so that it is put back
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=24_000_000_000)
@@ -165,3 +168,4 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(
     device = worker.prepare_process(spec)
     assert calls == capped
     assert str(device) == ("cuda:0" if gpus else "cpu"), "whatever its number: Ray shows its own only"
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "and the number that is told is nvidia-smi's"

@@ -30,25 +30,34 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "large.bin").write_bytes(bytes(1000))
     (folder / "runs").mkdir()
     (folder / "runs/mlflow.db").write_text("the home's")
+    (folder / "out/home").mkdir(parents=True)
+    (folder / "out/home/mlflow.db").write_text("that of another home")
+    (folder / "out/mine.txt").write_text("")
     monkeypatch.chdir(folder)
     return folder
 
 
+def folder_of(one: tuning.SweepSpec) -> Path:
+    found = shipping.of([one])
+    assert found is not None
+    return found.folder
+
+
 def test_nothing_is_shipped_for_what_is_installed_everywhere() -> None:
-    assert shipping.folder_of([spec("cnn"), spec("torchvision.models:resnet18", "mnist")]) is None
+    assert shipping.of([spec("cnn"), spec("torchvision.models:resnet18", "mnist")]) is None
 
 
 def test_the_folder_that_holds_all_named_files_is_shipped(project: Path) -> None:
     model, data = f"{project}/parts/net.py:Net", f"{project}/load.py:points"
-    assert shipping.folder_of([spec(model)]) == project / "parts"
-    assert shipping.folder_of([spec(model, data)]) == project
-    assert shipping.folder_of([spec("parts.net:Net")]) == project, "a module of the current folder"
+    assert folder_of(spec(model)) == project / "parts"
+    assert folder_of(spec(model, data)) == project
+    assert folder_of(spec("parts.net:Net")) == project, "a module of the current folder"
 
 
 @pytest.mark.parametrize("folder", [Path.home(), Path("/")])
 def test_a_whole_home_or_disk_is_not_shipped(folder: Path) -> None:
     with pytest.raises(tuning.RequestError, match="put them into a folder of their own"):
-        shipping.folder_of([spec(f"{folder}/net.py:Net")])
+        shipping.of([spec(f"{folder}/net.py:Net")])
 
 
 SCRIPT = """
@@ -64,7 +73,8 @@ def look(folder):
     found = sorted(str(path.relative_to(Path.cwd())) for path in Path.cwd().rglob("*") if path.is_file())
     return {"model": str(net()), "points": points(), "from": net.__code__.co_filename, "files": found}
 
-with connection.connect(sys.argv[1], own_files=Path(sys.argv[2])) as cluster:
+own = shipping.OwnFiles(Path(sys.argv[2]), (Path(sys.argv[2], "out/home"),))
+with connection.connect(sys.argv[1], own_files=own) as cluster:
     cluster.nodes()
     import ray
     print(json.dumps(ray.get(ray.remote(look).remote(sys.argv[2]))))
@@ -81,8 +91,19 @@ def test_a_worker_reads_the_copy_that_came_and_not_what_lies_there(project: Path
     found = json.loads(done.stdout)
     assert found["points"] == "1 2 3", "relative paths mean what they meant"
     assert found["model"].startswith("Linear") and not found["from"].startswith(str(project))
-    assert {"parts/net.py", "load.py", "points.txt"} <= set(found["files"])
-    assert not {"large.bin", "runs/mlflow.db"} & set(found["files"])
+    assert {"parts/net.py", "load.py", "points.txt", "out/mine.txt"} <= set(found["files"])
+    assert not {"large.bin", "runs/mlflow.db", "out/home/mlflow.db"} & set(found["files"])
+
+
+def test_what_sweeps_write_into_the_folder_stays_behind(project: Path) -> None:
+    one = tuning.SweepSpec(
+        model=f"{project}/parts/net.py:Net",
+        data=f"{project}/load.py:points",
+        home=f"{project}/out/home",
+        storage=f"{project}/kept",
+    )
+    found = shipping.of([one])
+    assert found == shipping.OwnFiles(project, (project / "kept", project / "out/home"))
 
 
 JOBS = "/tmp/ray/session_1/runtime_resources/working_dir_files"
@@ -117,17 +138,17 @@ def test_a_folder_that_is_too_large_is_refused_before_it_is_read(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipping, "MOST_BYTES", 900)
-    shipping.check(project)  # without what .gitignore names, and the home
+    shipping.check(shipping.OwnFiles(project))  # without what .gitignore names, and the home
     (project / "data").mkdir()
     (project / "data/all.bin").write_bytes(bytes(1000))
     with pytest.raises(tuning.RequestError, match=r"may hold 0 MiB, but holds .*data \(0 MiB\)"):
-        shipping.check(project)
+        shipping.check(shipping.OwnFiles(project))
 
 
 def test_what_is_no_file_is_refused_before_anybody_waits_for_it(project: Path) -> None:
     os.mkfifo(project / "pipe")
     with pytest.raises(tuning.RequestError, match="pipe is neither a file nor a folder"):
-        shipping.check(project)
+        shipping.check(shipping.OwnFiles(project))
 
 
 def test_a_file_that_a_python_caller_names_is_one_of_the_current_folder(project: Path) -> None:
@@ -143,4 +164,4 @@ def test_what_is_wrong_with_the_folder_is_not_taken_for_a_cluster_that_is_missin
 ) -> None:
     monkeypatch.setattr(shipping, "MOST_BYTES", 1)
     with pytest.raises(tuning.RequestError, match=r"^\S+ goes to every node, and may hold"):
-        connection._initialise("198.18.0.1:6379", project)
+        connection._initialise("198.18.0.1:6379", shipping.OwnFiles(project))

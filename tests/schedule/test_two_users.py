@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,30 @@ def test_they_share_its_gpus_and_neither_touches_what_is_the_others(
         (min(start for start, _ in spans), max(end for _, end in spans)) for spans in seen.values()
     )
     assert max(anna[0], ben[0]) < min(anna[1], ben[1]), "they trained at the same time"
+
+
+def test_one_ends_and_the_others_sweep_goes_on(ray_cluster: Any, mlflow_server: str, tmp_path: Path) -> None:
+    storage, address = tmp_path / "storage", ray_cluster.address
+    anna, ben = tmp_path / "anna", tmp_path / "ben"
+    running = {user: start(user, n, address, mlflow_server, storage) for user, n in ((anna, 12), (ben, 99))}
+    while len(list((tmp_path / "meeting").iterdir())) < 2:
+        assert all(process.poll() is None for process in running.values())
+        time.sleep(0.05)
+    cancel = [sys.executable, "-m", "tuning", "cancel", "alike", "--home", str(ben / "home")]
+    subprocess.run(cancel, cwd=REPOSITORY, check=True, capture_output=True)
+    said = {user: process.communicate(timeout=300) for user, process in running.items()}
+    assert [running[user].returncode for user in (anna, ben)] == [0, 130], said
+    assert json.loads(said[anna][0])["states"] == {"completed": 12}
+    client, sweeps = MlflowClient(mlflow_server), {}
+    for user in (anna, ben):
+        sweeps[user] = ledger.open_sweep("alike", str(user / "home"))
+        experiments = [one.experiment_id for one in client.search_experiments() if one.name == "Slow"]
+        runs = client.search_runs(experiments, f"tags.`tuning.sweep_id` = '{sweeps[user].spec.id}'")
+        assert {run.info.status for run in runs} == (
+            {"FINISHED"} if user == anna else {"KILLED", "SCHEDULED"}
+        )
+    ended = max(span.end_s for trial in sweeps[ben].trials for span in trial.spans)
+    assert max(span.end_s for trial in sweeps[anna].trials for span in trial.spans) > ended
 
 
 def most_at_once(trials: Sequence[TrialRecord]) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 # Read by Ray when it is imported or started; whoever sets one of them keeps it.
 for _name, _value in {
@@ -102,21 +101,19 @@ What is asked of it goes in turn, so that who connects comes after a disconnecti
 
 
 @contextlib.contextmanager
-def connect(address: str | None, uses: int = 1, own_files: Path | None = None) -> Iterator[Cluster]:
+def connect(
+    address: str | None, uses: int = 1, own_files: shipping.OwnFiles | None = None
+) -> Iterator[Cluster]:
     """Connect to the cluster at `address`, or start a local one and stop it at the end.
 
     Args:
-        own_files: a folder that goes to every other node (`shipping`).
+        own_files: what goes to every other node.
 
     A local cluster takes four seconds to come up, in which its user can import torch and check the
     request. A process that is connected already (a notebook, a test, another sweep) keeps its connection.
     """
     if _ray.submit(ray.is_initialized).result():
-        if own_files is not None and len(nodes()) > 1:
-            raise RequestError(
-                f"{own_files} must go to every node of the cluster, but this process is connected to it "
-                "already; leave that to the sweep (`ray.shutdown()`), which brings your files along."
-            )
+        _check_connected(address, own_files)
         done: Future[list[Node]] = Future()
         done.set_result(nodes())
         yield Cluster(done, uses)
@@ -135,7 +132,26 @@ def connect(address: str | None, uses: int = 1, own_files: Path | None = None) -
                 left.result()
 
 
-def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
+def _check_connected(address: str | None, own_files: shipping.OwnFiles | None) -> None:
+    """Refuse what a process that is connected already cannot do any more.
+
+    Raises:
+        RequestError: another cluster is asked for, or files have to travel.
+    """
+    here = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", here):
+        raise RequestError(
+            f"This process is connected to the Ray cluster at {here} already, not to the one at --address "
+            f"{address!r}; leave it first (`ray.shutdown()`), or ask for no other."
+        )
+    if own_files is not None and len(nodes()) > 1:
+        raise RequestError(
+            f"{own_files.folder} must go to every node of the cluster, but this process is connected to it "
+            "already; leave that to the sweep (`ray.shutdown()`), which brings your files along."
+        )
+
+
+def _initialise(address: str | None, own_files: shipping.OwnFiles | None) -> list[Node]:
     if address is None:
         # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
@@ -155,8 +171,8 @@ def _initialise(address: str | None, own_files: Path | None) -> list[Node]:
             ray.init(address=address, logging_level=logging.ERROR, runtime_env=runtime_env)
     except RuntimeEnvSetupError as error:
         raise RequestError(
-            f"{own_files} goes to every node of the cluster, but cannot: {error}. Put your own files into a "
-            "folder of their own; what .gitignore or .rayignore name there stays behind."
+            f"Your own files go to every node of the cluster, but cannot: {error}. Put them into a folder of "
+            "their own; what .gitignore or .rayignore name there stays behind."
         ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         if "Version mismatch" in str(error):

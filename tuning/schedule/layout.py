@@ -44,7 +44,7 @@ def lay_out(spec: SweepSpec, splits: Splits, kept: Sizing | None, say: Callable[
         size, workers, known = _without_measuring(spec, kept, here)
         if known is not None:
             return Layout(here, size, workers, known)
-    with connect(spec.address, own_files=shipping.folder_of([spec])) as cluster:
+    with connect(spec.address, own_files=shipping.of([spec])) as cluster:
         living, nodes = cluster.nodes(), expected_nodes()
         if sharing.is_open(spec, living, kept):
             kept = sharing.measure_shares(spec, splits, living, say) or kept

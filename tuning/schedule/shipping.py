@@ -9,7 +9,8 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE, _dir_travel
 from tuning import references
 from tuning.copies import CURRENT, FILES, FOLDER, PACKAGE
 from tuning.errors import RequestError
+from tuning.paths import home_folder
 from tuning.spec import SweepSpec
 
-EXCLUDED = (*(f"/{FILES}/{name}/" for name in (".git", ".venv", "venv", "runs", "mlruns")), "__pycache__/")
-"""Never travels; nor does what `.gitignore` or `.rayignore` name."""
+EXCLUDED = (".git", ".venv", "venv", "runs", "mlruns")
+"""Folders that never travel; nor does what `.gitignore` or `.rayignore` name."""
 
 
 MOST_BYTES = GCS_STORAGE_MAX_SIZE
@@ -30,7 +32,21 @@ MOST_BYTES = GCS_STORAGE_MAX_SIZE
 SILENT = logging.getLogger("tuning.shipping")
 
 
-def folder_of(specs: Iterable[SweepSpec]) -> Path | None:
+@dataclass(frozen=True, slots=True)
+class OwnFiles:
+    """A folder that travels."""
+
+    folder: Path
+    homes: tuple[Path, ...] = ()
+    """Folders in it that do not: what sweeps write there."""
+
+    def excluded(self, root: str) -> list[str]:
+        """Return, as `.gitignore` would have it, what stays behind where the folder is called `root`."""
+        names = (*EXCLUDED, *(home.relative_to(self.folder).as_posix() for home in self.homes))
+        return [*(f"{root}/{name}/" for name in names), "__pycache__/"]
+
+
+def of(specs: Sequence[SweepSpec]) -> OwnFiles | None:
     """Return the folder that holds the files which sweeps name, and what lies beside them; None for none.
 
     Raises:
@@ -50,14 +66,16 @@ def folder_of(specs: Iterable[SweepSpec]) -> Path | None:
             f"The folder of your own files goes to every node of a cluster, but that of "
             f"{', '.join(map(str, files))} is {folder}; put them into a folder of their own."
         )
-    return folder
+    written = {Path(place) for spec in specs for place in (home_folder(spec.home), spec.storage) if place}
+    return OwnFiles(folder, tuple(sorted(one for one in written if folder in one.parents)))
 
 
-def check(folder: Path) -> None:
+def check(files: OwnFiles) -> None:
     """Refuse, before it is read, a folder that is too large to travel, or holds what no file can be.
 
     By Ray's own walk: what `.gitignore` and `.rayignore` name is left out.
     """
+    folder = files.folder
     sizes: Counter[str] = Counter()
 
     def look(path: Path) -> None:
@@ -68,9 +86,10 @@ def check(folder: Path) -> None:
                 f"{path} is neither a file nor a folder, and cannot go to other nodes; move it."
             )
 
-    excluded = [one.removeprefix(f"/{FILES}") for one in EXCLUDED]
     try:
-        _dir_travel(folder, [_get_excludes(folder, excluded)], look, include_gitignore=True, logger=SILENT)
+        _dir_travel(
+            folder, [_get_excludes(folder, files.excluded(""))], look, include_gitignore=True, logger=SILENT
+        )
     except OSError as error:
         raise RequestError(
             f"{folder} goes to every node of the cluster, but cannot be read: {error}"
@@ -85,17 +104,17 @@ def check(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def packed(folder: Path | None) -> Iterator[dict[str, Any]]:
+def packed(files: OwnFiles | None) -> Iterator[dict[str, Any]]:
     """Yield the runtime environment that brings a folder to every worker; valid within."""
-    if folder is None:
+    if files is None:
         yield {}
         return
     with tempfile.TemporaryDirectory() as aside:
         named = Path(aside) / PACKAGE
         named.mkdir()
-        (named / FILES).symlink_to(folder)
+        (named / FILES).symlink_to(files.folder)
         yield {
             "py_modules": [str(named)],
-            "excludes": list(EXCLUDED),
-            "env_vars": {FOLDER: str(folder), CURRENT: str(Path.cwd())},
+            "excludes": files.excluded(f"/{FILES}"),
+            "env_vars": {FOLDER: str(files.folder), CURRENT: str(Path.cwd())},
         }

@@ -52,8 +52,11 @@ def _memory_bytes(spec: SweepSpec, device: torch.device, workers: int) -> float:
 def prepare_process(spec: SweepSpec) -> torch.device:
     """Set the threads of this process, and its share of a GPU's memory; return that GPU, or the CPU.
 
-    Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number.
+    Ray shows a worker only its own GPUs, so the first that it sees is `cuda:0` whatever its number. That is
+    nvidia-smi's number, by place on the bus: left to itself CUDA counts the fastest one first.
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables
     """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # before CUDA is used for the first time
     copies.enter()
     memory.keep_freed()
     machine.flush_denormals()

@@ -22,7 +22,7 @@ from tuning.study.facts import Facts
 from tuning.study.frozen import ENDED, best_value, record, used
 from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
 from tuning.study.places import Places
-from tuning.study.suggest import WINDOW, History, Proposals, suggest
+from tuning.study.suggest import PENDING, WINDOW, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -110,7 +110,11 @@ class Study:
         """Open the next trials together: suggestions that differ."""
         queued, self._queued = self._queued[:count], self._queued[count:]
         with self.batch():
-            found = [self._from_queue(number) for number in queued]
+            found = []
+            for index, number in enumerate(queued):
+                if index % PENDING == 0:
+                    self._proposals.look_back(self._seen(number), self._seed(number))
+                found.append(self._from_queue(number))
             made = self._ahead.take(self._history.num_finished)[: count - len(queued)]
             found += map(self._open, made)
             made = self._suggesting(self._proposals, count - len(found))()
@@ -139,7 +143,6 @@ class Study:
             )
 
     def _from_queue(self, number: int) -> TrialSpec:
-        self._proposals.look_back(self._seen(number), self._seed(number))
         trial = self._study.ask()
         assert trial.number == number
         self._history.began(number)

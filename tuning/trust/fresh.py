@@ -79,7 +79,7 @@ def _events(
         return
     from tuning.schedule import connection, errand, shipping
 
-    with connection.connect(address, own_files=shipping.folder_of([spec])) as cluster:
+    with connection.connect(address, own_files=shipping.of([spec])) as cluster:
         cluster.nodes()
         spec = errand.sized(spec, sweep.sizing)
         cpus, gpus = spec.resources.cpus, spec.resources.gpus or 0
