@@ -167,7 +167,6 @@ def _in_cohorts(spec: Any, splits: Any, way: Way) -> Iterator[float]:
             while left and len(waiting) < way.in_flight:
                 waiting.append(study.ask_many(min(way.size, left)))
                 left -= len(waiting[-1])
-                study.suggest_ahead(min(way.size, left))  # as the driver does
             together = waiting.popleft()
             values = train_together(together, spec, splits)
             with study.batch():
@@ -236,9 +235,8 @@ NOTES = (
     "Median over the seeds (first - third quartile) of the best validation loss so far, the lower the "
     "better. Two searches run at a time, each on one core. One by one: `TPESampler()` of Optuna, which sees "
     "each result before its next suggestion; two at a time: it lacks one result, as with two workers. "
-    "Cohorts: suggested together while another one trains, from 100 trials on also without the results of "
-    "the cohort whose place they take; variants: other options of `TPESampler`, whose defaults are a "
-    "constant liar and one density over all parameters."
+    "Cohorts: suggested together while another one trains; variants: other options of `TPESampler`, whose "
+    "defaults are a constant liar and one density over all parameters."
 )
 
 

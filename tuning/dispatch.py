@@ -109,8 +109,6 @@ class Dispatcher:
             idle = max(1, self.workers - len(self.running))
             count = min(self.size, math.ceil(fresh / idle))  # the last trials are shared out evenly
             members = tuple(Member(trial=trial) for trial in self.study.ask_many(count))
-            if self.size > 1:  # those of the next cohort are made while this one trains
-                self.study.suggest_ahead(min(self.size, fresh - count))
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)

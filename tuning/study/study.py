@@ -1,8 +1,7 @@
 """The one truth about which trials exist and how they ended, in this project's words."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ from tuning.resolve import applies
 from tuning.seeds import derive
 from tuning.space import Dimension, Scalar
 from tuning.spec import SweepSpec
-from tuning.study.ahead import Ahead, Suggestion, suggestions
 from tuning.study.earlier import Earlier, together
 from tuning.study.entries import Entries
 from tuning.study.facts import Facts
 from tuning.study.frozen import ENDED, best_value, record, used
 from tuning.study.journal import BatchingBackend, open_storage, refuse_anothers
 from tuning.study.places import Places
-from tuning.study.suggest import PENDING, WINDOW, History, Proposals, suggest
+from tuning.study.suggest import PENDING, History, Proposals, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -38,7 +36,6 @@ class Study:
         storage, self._backend = open_storage(journal, write=write)
         refuse_anothers(storage, spec, journal)
         self._proposals = Proposals(self.search, self.mode)
-        self._ahead = Ahead()
         if write:
             self._study = optuna.create_study(
                 storage=storage,
@@ -109,31 +106,19 @@ class Study:
     def ask_many(self, count: int) -> list[TrialSpec]:
         """Open the next trials together: suggestions that differ."""
         queued, self._queued = self._queued[:count], self._queued[count:]
+        numbers = [*queued, *range(self._count, self._count + count - len(queued))]
+        self._count += count - len(queued)
+        found = []
         with self.batch():
-            found = []
-            for index, number in enumerate(queued):
+            for index, number in enumerate(numbers):
                 if index % PENDING == 0:
-                    self._proposals.look_back(self._seen(number), self._seed(number))
-                found.append(self._from_queue(number))
-            made = self._ahead.take(self._history.num_finished)[: count - len(queued)]
-            found += map(self._open, made)
-            made = self._suggesting(self._proposals, count - len(found))()
-            found += map(self._open, made)
+                    self._look_back(number)
+                found.append(self._from_queue(number) if index < len(queued) else self._open(number))
         return found
-
-    def suggest_ahead(self, count: int) -> None:
-        """Make the suggestions that will be asked for next, of what is known now, while nobody waits.
-
-        Where few trials have ended nothing is made: each of them tells much.
-        """
-        if self._history.num_finished < WINDOW or count < 1:
-            return
-        make = self._suggesting(Proposals(self.search, self.mode), count)
-        self._ahead.begin(make, self._history.num_finished)
 
     def take_up(self, number: int) -> TrialSpec:
         """Return an unfinished trial; what a death left unsuggested is suggested now."""
-        self._proposals.look_back(self._seen(number), self._seed(number))
+        self._look_back(number)
         with self.batch():
             return TrialSpec(
                 number=number,
@@ -148,23 +133,17 @@ class Study:
         self._history.began(number)
         return TrialSpec(number=number, hyperparameters=self._suggest(trial, self._given(number)))
 
-    def _suggesting(self, proposals: Proposals, count: int) -> Callable[[], list[Suggestion]]:
-        """Return what makes the next suggestions, of what is known now, in whatever thread."""
-        return partial(
-            suggestions,
-            proposals,
-            range(self._count, self._count + count),
-            seen=self._seen() if count else (),
-            seed=self._seed,
-            complete=lambda trial: self._suggest(trial, self.spec.fixed),
+    def _open(self, number: int) -> TrialSpec:
+        """Open a trial with a proposal, as one record; `study.ask` would look for a queued one among all."""
+        proposal = self._proposals.next()
+        hyperparameters = self._suggest(proposal, self.spec.fixed)
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING, params=proposal.params, distributions=proposal.distributions
+            )
         )
-
-    def _open(self, suggestion: Suggestion) -> TrialSpec:
-        """Open a trial as one record; `study.ask` would look for a queued one among all."""
-        number, self._count = self._count, self._count + 1
-        self._study.add_trial(suggestion.running())
         self._history.began(number)
-        return TrialSpec(number=number, hyperparameters=suggestion.hyperparameters)
+        return TrialSpec(number=number, hyperparameters=hyperparameters)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Store a trial's metric of one epoch; return False if that epoch was there already."""
@@ -226,14 +205,16 @@ class Study:
     def num_ended(self) -> int:
         return len(self._study.get_trials(deepcopy=False, states=ENDED))
 
-    def _seed(self, number: int) -> int:
+    def _look_back(self, number: int) -> None:
         """Seed suggestions by the number of their first trial: a resume does not repeat earlier ones."""
-        return derive(self.spec.seed, "tpe", number) % 2**32
+        seed = derive(self.spec.seed, "tpe", number) % 2**32
+        seen = [one for one in self._history.window() if one != number]
 
-    def _seen(self, but: int | None = None) -> list[FrozenTrial]:
-        """Return what TPE shall see, but for one trial."""
-        own = [self._entries.frozen(number) for number in self._history.window() if number != but]
-        return own if self.earlier is None else together(self.earlier, self.search, own, self.mode)
+        def look() -> list[FrozenTrial]:
+            own = [self._entries.frozen(one) for one in seen]
+            return own if self.earlier is None else together(self.earlier, self.search, own, self.mode)
+
+        self._proposals.look_back(look, seed)
 
     def _given(self, number: int) -> Mapping[str, Any]:
         """Return what is fixed for a trial, by the spec or by its entry under `try`."""

@@ -7,7 +7,7 @@ stand in it as running trials: TPE keeps away from them (constant liar), so thos
 
 import bisect
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import optuna
@@ -55,10 +55,6 @@ class History:
             bisect.insort(self._best, (rank(trial, self._mode), trial.number))
             del self._best[BEST:]
 
-    @property
-    def num_finished(self) -> int:
-        return len(self._finished)
-
     def window(self) -> list[int]:
         """Return numbers of trials, in their order."""
         finished = self._finished
@@ -84,14 +80,14 @@ class Proposals(BaseSampler):
     def __init__(self, search: Mapping[str, Dimension], mode: Mode) -> None:
         self._search = search
         self._mode = mode
-        self._seen: Sequence[FrozenTrial] = ()
+        self._look: Callable[[], Iterable[FrozenTrial]] = list
         self._seed = 0
         self._window: optuna.Study | None = None
         self._trial: optuna.trial.Trial | None = None
 
-    def look_back(self, seen: Sequence[FrozenTrial], seed: int) -> None:
-        """Take these trials as the history; random choices from now on follow `seed`."""
-        self._seen, self._seed = seen, seed
+    def look_back(self, look: Callable[[], Iterable[FrozenTrial]], seed: int) -> None:
+        """Take the trials that `look` returns as the history; random choices from now on follow `seed`."""
+        self._look, self._seed = look, seed
         self._window = self._trial = None
 
     def next(self) -> optuna.trial.Trial:
@@ -104,7 +100,7 @@ class Proposals(BaseSampler):
                 sampler=TPESampler(seed=self._seed),
             )
             study_id = storage.get_study_id_from_name(self._window.study_name)
-            for trial in self._seen:  # past `add_trial`, which takes ten times as long to check them
+            for trial in self._look():  # past `add_trial`, which takes ten times as long to check them
                 storage.create_new_trial(study_id, _bare(trial))
         self._trial = self._window.ask()
         return self._trial
