@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from tuning import storage
@@ -159,8 +160,9 @@ def from_workers(found: Sequence[str], trials: int, workers: int) -> Sizing:
         return Sizing(
             size=1, why=f"larger cohorts could not be measured ({errors[0]})", device="", asked=asked
         )
-    measured = mean([[Measured(**item) for item in one["measured"]] for one in good])
-    size, why = choose(measured, trials, workers, good[0]["note"])
+    of_workers = [([Measured(**item) for item in one["measured"]], str(one["note"])) for one in good]
+    measured, note = together(of_workers)
+    size, why = choose(measured, trials, workers, note)
     return Sizing(size=size, why=why, device=good[0]["device"], asked=asked, measured=tuple(measured))
 
 
@@ -203,16 +205,27 @@ def best_share(found: Sequence[tuple[Sizing, int]], otherwise: float) -> Sizing:
     return next(one for (one, _), rate in zip(found, rates, strict=True) if rate >= ENOUGH * max(rates))
 
 
-def mean(of_workers: Sequence[Sequence[Measured]]) -> list[Measured]:
-    """Return the mean over workers that measured at the same time, of the sizes that all of them tried."""
-    together = []
-    for found in zip(*of_workers, strict=False):
-        together.append(
-            Measured(
-                size=found[0].size,
-                trials_per_s=sum(one.trials_per_s for one in found) / len(found),
-                memory_bytes=max(one.memory_bytes for one in found),
-                startup_s=sum(one.startup_s for one in found) / len(found),
-            )
-        )
-    return together
+def together(of_workers: Sequence[tuple[Sequence[Measured], str]]) -> tuple[list[Measured], str]:
+    """Return the mean of each size over the workers that measured it, and why no larger one can be had.
+
+    A worker that stopped early says little: it may just then have been slow. One that says why it could not
+    go on, for memory or because the model cannot be stacked, limits all.
+
+    Args:
+        of_workers: what each measured at the same time, and why it could not go on, if so.
+    """
+    limits = [(measured[-1].size, note) for measured, note in of_workers if note]
+    most, note = min(limits, default=(SIZES[-1], ""))
+    by_size: dict[int, list[Measured]] = {}
+    for one in (one for measured, _ in of_workers for one in measured if one.size <= most):
+        by_size.setdefault(one.size, []).append(one)
+    return [_mean(by_size[size]) for size in sorted(by_size)], note
+
+
+def _mean(found: Sequence[Measured]) -> Measured:
+    return Measured(
+        size=found[0].size,
+        trials_per_s=fmean(one.trials_per_s for one in found),
+        memory_bytes=max(one.memory_bytes for one in found),
+        startup_s=fmean(one.startup_s for one in found),
+    )

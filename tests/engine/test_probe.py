@@ -28,14 +28,16 @@ def test_sizes_are_measured_from_one_up(monkeypatch: pytest.MonkeyPatch) -> None
     ("rates", "ends"),
     [
         ([4, 3, 6, 12], False),
-        ([4, 3, 2], True),
+        ([4, 3, 2], False),
+        ([4, 3, 2, 6], False),
+        ([4, 3, 2, 2.1], True),
         ([4, 8, 8], False),
         ([4, 8, 8, 8.1], True),
         ([4, 3, 3.5, 3.6], True),
         ([4], False),
     ],
 )
-def test_measuring_ends_when_doubling_brings_little(rates: list[float], ends: bool) -> None:
+def test_measuring_ends_when_doubling_brings_little_twice(rates: list[float], ends: bool) -> None:
     found = [probe.Measured(size=2**n, trials_per_s=rate, memory_bytes=1) for n, rate in enumerate(rates)]
     assert probe._no_longer_pays(found) is ends
 

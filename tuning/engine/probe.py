@@ -65,11 +65,15 @@ def measure(
 
 
 def _no_longer_pays(found: Sequence[Measured]) -> bool:
-    """Whether doubling a stack brought little: once, where it is slower than single trials, else twice."""
+    """Whether doubling a stack brought little, twice: once may be what else the machine does just then.
+
+    The first few stacks may well be slower than single trials, so that not even the third is as fast.
+    """
     alone, *rates = (one.trials_per_s for one in found)
-    if len(rates) > 1 and rates[-1] < min(alone, GAIN * rates[-2]):
-        return True
-    return len(rates) > 2 and max(rates[-2:]) < GAIN * max(rates[:-2])
+    if len(rates) < 3:
+        return False
+    is_slow = max(rates[-2:]) < alone and rates[-1] < GAIN * rates[-2]
+    return is_slow or max(rates[-2:]) < GAIN * max(rates[:-2])
 
 
 def _too_large(found: Sequence[Measured], size: int, memory_bytes: float) -> str:
