@@ -23,9 +23,9 @@ SHARED = "/mnt"
 """Where all hosts of the cluster see one folder; the user's machine does not."""
 
 GPUS = {"head": 1, "worker-1": 1, "worker-2": 2, "worker-3": 1}
-"""Logical ones: what each host declares, with a CPU for each."""
+"""Logical ones: what each host declares, with two CPUs for each."""
 
-DECLARES = "--num-cpus=$(cat ~/gpus) --num-gpus=$(cat ~/gpus) --object-store-memory=200000000"
+DECLARES = "--num-cpus=$((2 * $(cat ~/gpus))) --num-gpus=$(cat ~/gpus) --object-store-memory=200000000"
 KEEPS_NO_JOB_FOLDERS = "RAY_RUNTIME_ENV_WORKING_DIR_CACHE_SIZE_GB=0"
 
 
@@ -70,6 +70,22 @@ class Site:
         """Run a command of ours on the head, and return the facts that it prints."""
         output = self.on_head(f"{command} --json")
         return json.loads(next(line for line in output.splitlines() if line.startswith("{")))
+
+    def workers(self, sweep: str) -> dict[str, list[int]]:
+        """Return the processes that trained on each GPU, by its host and number, as the sweep has them."""
+        output = self.on_head(
+            "python - <<END\n"
+            "import json\n"
+            "from tuning import ledger\n"
+            "found = {}\n"
+            f'for trial in ledger.open_sweep("{sweep}", None).trials:\n'
+            "    for span in trial.spans:\n"
+            "        found.setdefault(span.where, set()).add(span.process)\n"
+            'print("found", json.dumps({where: sorted(ids) for where, ids in found.items()}))\n'
+            "END"
+        )
+        found: dict[str, list[int]] = json.loads(output.rpartition("found ")[2])
+        return found
 
     def outside(self, script: str) -> Any:
         """Run Python on the user's machine; return what the script leaves as `found`."""

@@ -101,6 +101,8 @@ def test_the_sweep_that_the_documentation_shows_shares_gpus_and_trains_in_cohort
     found = runs(cluster, "shared")
     assert sorted(int(run["trial"]) for run in found) == list(range(256))
     assert {run["host"] for run in found} == {"head", "worker-1", "worker-2"}
+    workers = cluster.workers("shared")
+    assert max(map(len, workers.values())) > 1, "several workers on one GPU"
     told = cluster.facts("tuning status shared")
     assert told["cost"]["gpu_hours_saved_by_cohorts"] > 0
     assert told["cost"]["gpu_hours_saved_by_early_stopping"] > 0

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,7 +23,9 @@ def in_a_new_thread(function: object, *args: object) -> object:
         return pool.submit(function, *args).result()  # type: ignore[arg-type]
 
 
-def test_a_worker_takes_denormal_numbers_for_zero() -> None:
+def test_a_worker_takes_denormal_numbers_for_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that it is put back
+
     def in_a_worker() -> tuple[float, float, float]:
         worker.prepare_process(tuning.SweepSpec(model="net", resources=tuning.Resources(cpus=2, gpus=0)))
         weight = nn.Parameter(torch.tensor(TINY))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "large.bin").write_bytes(bytes(1000))
     (folder / "runs").mkdir()
     (folder / "runs/mlflow.db").write_text("the home's")
-    (folder / "out/home").mkdir(parents=True)
-    (folder / "out/home/mlflow.db").write_text("that of another home")
+    (folder / "out/home [1]").mkdir(parents=True)
+    (folder / "out/home [1]/mlflow.db").write_text("that of another home")
     (folder / "out/mine.txt").write_text("")
     monkeypatch.chdir(folder)
     return folder
@@ -73,7 +74,7 @@ def look(folder):
     found = sorted(str(path.relative_to(Path.cwd())) for path in Path.cwd().rglob("*") if path.is_file())
     return {"model": str(net()), "points": points(), "from": net.__code__.co_filename, "files": found}
 
-own = shipping.OwnFiles(Path(sys.argv[2]), (Path(sys.argv[2], "out/home"),))
+own = shipping.OwnFiles(Path(sys.argv[2]), (Path(sys.argv[2], "out/home [1]"),))
 with connection.connect(sys.argv[1], own_files=own) as cluster:
     cluster.nodes()
     import ray
@@ -92,18 +93,21 @@ def test_a_worker_reads_the_copy_that_came_and_not_what_lies_there(project: Path
     assert found["points"] == "1 2 3", "relative paths mean what they meant"
     assert found["model"].startswith("Linear") and not found["from"].startswith(str(project))
     assert {"parts/net.py", "load.py", "points.txt", "out/mine.txt"} <= set(found["files"])
-    assert not {"large.bin", "runs/mlflow.db", "out/home/mlflow.db"} & set(found["files"])
+    assert not {"large.bin", "runs/mlflow.db", "out/home [1]/mlflow.db"} & set(found["files"])
 
 
-def test_what_sweeps_write_into_the_folder_stays_behind(project: Path) -> None:
+def test_what_sweeps_write_into_the_folder_stays_behind(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(project)
+    monkeypatch.setenv("TUNING_HOME", f"{tmp_path}/link/out/home [1]")
     one = tuning.SweepSpec(
-        model=f"{project}/parts/net.py:Net",
-        data=f"{project}/load.py:points",
-        home=f"{project}/out/home",
-        storage=f"{project}/kept",
+        model=f"{project}/parts/net.py:Net", data=f"{project}/load.py:points", storage="kept"
     )
-    found = shipping.of([one])
-    assert found == shipping.OwnFiles(project, (project / "kept", project / "out/home"))
+    assert shipping.of([one]) == shipping.OwnFiles(project, (project / "kept", project / "out/home [1]"))
+    beside = replace(one, storage=f"{project}/parts")
+    found = shipping.of([beside])
+    assert found is not None and found.written == (project / "out/home [1]",), "but what the sweep names"
 
 
 JOBS = "/tmp/ray/session_1/runtime_resources/working_dir_files"

@@ -27,17 +27,20 @@ class Slow(torch.nn.Linear):
             (meeting / "{me}").touch()
             deadline = time.monotonic() + 120
             while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline: time.sleep(0.05)
+            while (meeting.parent / "hold-{me}").exists(): time.sleep(0.05)
             time.sleep(0.1)
         return super().forward(x)
 """
 
 
-def start(user: Path, trials: int, address: str, mlflow: str, storage: Path) -> "subprocess.Popen[str]":
+def start(
+    user: Path, trials: int, address: str, mlflow: str, storage: Path, epochs: int = 3
+) -> "subprocess.Popen[str]":
     (user / "project").mkdir(parents=True)
     meeting = user.parent / "meeting"
     meeting.mkdir(exist_ok=True)
     (user / "project/slow.py").write_text(MODEL.format(meeting=meeting, me=user.name))
-    options = f"--data noisy_line --trials {trials} --epochs 3 --early-stopping none --cohort 1 --json"
+    options = f"--data noisy_line --trials {trials} --epochs {epochs} --early-stopping none --cohort 1 --json"
     where = f"--address {address} --tracking-uri {mlflow} --storage {storage} --home {user}/home"
     command = f"slow.py:Slow --name alike --gpus-per-trial 1 --cpus-per-trial 0 --max-concurrent 2 {options}"
     return subprocess.Popen(
@@ -79,28 +82,39 @@ def test_they_share_its_gpus_and_neither_touches_what_is_the_others(
     assert max(anna[0], ben[0]) < min(anna[1], ben[1]), "they trained at the same time"
 
 
-def test_one_ends_and_the_others_sweep_goes_on(ray_cluster: Any, mlflow_server: str, tmp_path: Path) -> None:
-    storage, address = tmp_path / "storage", ray_cluster.address
+def test_one_is_cancelled_and_the_others_sweep_goes_on(
+    ray_cluster: Any, mlflow_server: str, tmp_path: Path
+) -> None:
     anna, ben = tmp_path / "anna", tmp_path / "ben"
-    running = {user: start(user, n, address, mlflow_server, storage) for user, n in ((anna, 12), (ben, 99))}
-    while len(list((tmp_path / "meeting").iterdir())) < 2:
-        assert all(process.poll() is None for process in running.values())
-        time.sleep(0.05)
-    cancel = [sys.executable, "-m", "tuning", "cancel", "alike", "--home", str(ben / "home")]
-    subprocess.run(cancel, cwd=REPOSITORY, check=True, capture_output=True)
-    said = {user: process.communicate(timeout=300) for user, process in running.items()}
-    assert [running[user].returncode for user in (anna, ben)] == [0, 130], said
-    assert json.loads(said[anna][0])["states"] == {"completed": 12}
-    client, sweeps = MlflowClient(mlflow_server), {}
-    for user in (anna, ben):
-        sweeps[user] = ledger.open_sweep("alike", str(user / "home"))
-        experiments = [one.experiment_id for one in client.search_experiments() if one.name == "Slow"]
-        runs = client.search_runs(experiments, f"tags.`tuning.sweep_id` = '{sweeps[user].spec.id}'")
-        assert {run.info.status for run in runs} == (
-            {"FINISHED"} if user == anna else {"KILLED", "SCHEDULED"}
-        )
-    ended = max(span.end_s for trial in sweeps[ben].trials for span in trial.spans)
-    assert max(span.end_s for trial in sweeps[anna].trials for span in trial.spans) > ended
+    where = ray_cluster.address, mlflow_server, tmp_path / "storage"
+    (tmp_path / "hold-anna").touch()
+    running = {anna: start(anna, 4, *where), ben: start(ben, 9, *where, epochs=100_000)}
+    try:
+        while len(list((tmp_path / "meeting").iterdir())) < 2:
+            assert all(process.poll() is None for process in running.values())
+            time.sleep(0.05)
+        cancel = [sys.executable, "-m", "tuning", "cancel", "alike", "--home", str(ben / "home")]
+        subprocess.run(cancel, cwd=REPOSITORY, check=True, capture_output=True)
+        assert running[ben].wait(timeout=120) == 130
+        assert running[anna].poll() is None
+        (tmp_path / "hold-anna").unlink()
+        out, errors = running[anna].communicate(timeout=120)
+        assert running[anna].returncode == 0, errors
+    finally:
+        for process in running.values():
+            process.kill()
+    assert json.loads(out)["states"] == {"completed": 4}
+    assert statuses(mlflow_server, anna) == {"FINISHED"}
+    assert statuses(mlflow_server, ben) == {"KILLED", "SCHEDULED"}, (
+        "of the sweep, and of trials that can go on"
+    )
+
+
+def statuses(mlflow: str, user: Path) -> set[str]:
+    client, sweep = MlflowClient(mlflow), ledger.open_sweep("alike", str(user / "home"))
+    experiments = [one.experiment_id for one in client.search_experiments() if one.name == "Slow"]
+    runs = client.search_runs(experiments, f"tags.`tuning.sweep_id` = '{sweep.spec.id}'")
+    return {run.info.status for run in runs}
 
 
 def most_at_once(trials: Sequence[TrialRecord]) -> int:

@@ -32,7 +32,10 @@ def _cpu_model() -> str:
 
 @contextlib.contextmanager
 def as_in_a_worker(threads: int) -> Iterator[None]:
-    """Within, kernels share their work among so many threads, and round as those of workers do."""
+    """Within, kernels of this thread share their work among so many, and round as those of workers do.
+
+    Threads that have shared its work before keep to what denormals are to them.
+    """
     threads_before, flushed_before = torch.get_num_threads(), _flushes_denormals()
     torch.set_num_threads(threads)
     flush_denormals()
@@ -53,4 +56,4 @@ def flush_denormals() -> None:
 
 
 def _flushes_denormals() -> bool:
-    return float(torch.tensor(1e-40, dtype=torch.float32) * 1) == 0
+    return float(torch.tensor(1e-40, dtype=torch.float32, device="cpu") * 1) == 0

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -139,10 +140,10 @@ def _check_connected(address: str | None, own_files: shipping.OwnFiles | None) -
         RequestError: another cluster is asked for, or files have to travel.
     """
     here = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto", here):
+    if address not in (None, "auto") and "://" not in address and not _is_same(address, here):
         raise RequestError(
-            f"This process is connected to the Ray cluster at {here} already, not to the one at --address "
-            f"{address!r}; leave it first (`ray.shutdown()`), or ask for no other."
+            f"This process is connected to the Ray cluster at {here} already, not to the one at {address!r} "
+            "(--address, or RAY_ADDRESS); leave it first (`ray.shutdown()`), or ask for no other."
         )
     if own_files is not None and len(nodes()) > 1:
         raise RequestError(
@@ -151,11 +152,25 @@ def _check_connected(address: str | None, own_files: shipping.OwnFiles | None) -
         )
 
 
+def _is_same(one: str, other: str) -> bool:
+    """Whether two addresses, HOST:PORT, are of the same cluster, under whatever name of its host."""
+
+    def resolved(address: str) -> tuple[str, str]:
+        host, _, port = address.rpartition(":")
+        try:
+            ip = socket.gethostbyname(host)
+        except OSError:
+            return host, port
+        return ray.util.get_node_ip_address() if ip.startswith("127.") else ip, port
+
+    return resolved(one) == resolved(other)
+
+
 def _initialise(address: str | None, own_files: shipping.OwnFiles | None) -> list[Node]:
     if address is None:
         # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
-        # For Ray's dashboard, which a local cluster has not; together 1 % of two cores, all the time.
+        # For Ray's dashboard and `ray list`, which nobody asks of it; 1 % of two cores, all the time.
         os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
         os.environ.setdefault("RAY_enable_metrics_collection", "0")
         try:

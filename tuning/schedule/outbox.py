@@ -13,11 +13,11 @@ from tuning.schedule.messages import Message
 from tuning.schedule.worker import up_at
 
 REPORT_INTERVAL_S = 1.0
-"""Reports of quicker epochs go together: one costs the worker a round trip to the driver, 4 to 10 ms, and as
-much of the driver's own time."""
+"""Reports of quicker epochs go together: one costs the worker a round trip to the driver, 4 to 10 ms, and the
+driver's one thread 8 ms at most (`docs/scale.md`)."""
 
 REPORT_INTERVAL_PER_WORKER_S = 0.016
-"""Likewise: one takes the driver's one thread 8 ms at most (`docs/scale.md`), of which all take a half."""
+"""So that all together take half of the driver's time."""
 
 
 def report_interval_s(workers: int) -> float:

@@ -7,6 +7,7 @@ and a user's `models.py` would hide this project's.
 import contextlib
 import logging
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE, _dir_travel
 from tuning import references
 from tuning.copies import CURRENT, FILES, FOLDER, PACKAGE
 from tuning.errors import RequestError
-from tuning.paths import home_folder
+from tuning.paths import expanded, home_folder
+from tuning.places import STORAGE
 from tuning.spec import SweepSpec
 
 EXCLUDED = (".git", ".venv", "venv", "runs", "mlruns")
@@ -37,12 +39,13 @@ class OwnFiles:
     """A folder that travels."""
 
     folder: Path
-    homes: tuple[Path, ...] = ()
-    """Folders in it that do not: what sweeps write there."""
+    written: tuple[Path, ...] = ()
+    """Folders in it that do not: homes and storages of sweeps."""
 
     def excluded(self, root: str) -> list[str]:
         """Return, as `.gitignore` would have it, what stays behind where the folder is called `root`."""
-        names = (*EXCLUDED, *(home.relative_to(self.folder).as_posix() for home in self.homes))
+        written = (one.relative_to(self.folder).as_posix() for one in self.written)
+        names = (*EXCLUDED, *(re.sub(r"([*?\[\]\\])", r"\\\1", name) for name in written))
         return [*(f"{root}/{name}/" for name in names), "__pycache__/"]
 
 
@@ -66,8 +69,11 @@ def of(specs: Sequence[SweepSpec]) -> OwnFiles | None:
             f"The folder of your own files goes to every node of a cluster, but that of "
             f"{', '.join(map(str, files))} is {folder}; put them into a folder of their own."
         )
-    written = {Path(place) for spec in specs for place in (home_folder(spec.home), spec.storage) if place}
-    return OwnFiles(folder, tuple(sorted(one for one in written if folder in one.parents)))
+    storages = {spec.storage or os.environ.get(STORAGE) for spec in specs}
+    written = {home_folder(spec.home) for spec in specs}
+    written |= {expanded(storage) for storage in storages if storage and "://" not in storage}
+    inside = sorted(one for one in {one.resolve() for one in written} if folder in one.parents)
+    return OwnFiles(folder, tuple(one for one in inside if not any(one in file.parents for file in files)))
 
 
 def check(files: OwnFiles) -> None:
