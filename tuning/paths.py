@@ -11,6 +11,9 @@ from tuning.errors import RequestError
 
 DEFAULT_HOME = "runs"
 
+STORAGE = "TUNING_STORAGE"
+"""Variable that names the storage where a request does not."""
+
 REPORT = "report.html"
 """In the sweep's folder, and among the artifacts of its run in MLflow."""
 

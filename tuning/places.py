@@ -7,10 +7,10 @@ import os
 from dataclasses import replace
 
 from tuning import notation
-from tuning.paths import SweepPaths
+from tuning.paths import STORAGE, SweepPaths
 from tuning.spec import SweepSpec
 
-ADDRESS, STORAGE, TRACKING_URI = "RAY_ADDRESS", "TUNING_STORAGE", "TUNING_TRACKING_URI"
+ADDRESS, TRACKING_URI = "RAY_ADDRESS", "TUNING_TRACKING_URI"
 
 
 def address(option: str | None) -> str | None:

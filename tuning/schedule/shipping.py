@@ -20,8 +20,7 @@ from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE, _dir_travel
 from tuning import references
 from tuning.copies import CURRENT, FILES, FOLDER, PACKAGE
 from tuning.errors import RequestError
-from tuning.paths import expanded, home_folder
-from tuning.places import STORAGE
+from tuning.paths import STORAGE, expanded, home_folder
 from tuning.spec import SweepSpec
 
 EXCLUDED = (".git", ".venv", "venv", "runs", "mlruns")
