@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning import notation, places
+from tuning import notation, paths, places
 from tuning.errors import RequestError
 from tuning.paths import SweepPaths
 from tuning.spec import SweepSpec
@@ -61,7 +61,7 @@ def test_a_sweep_that_exists_keeps_its_places(where: SweepPaths, storage: str | 
 
 
 def test_without_any_of_these_all_is_local(where: SweepPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (places.ADDRESS, places.STORAGE, places.TRACKING_URI):
+    for name in (places.ADDRESS, paths.STORAGE, places.TRACKING_URI):
         monkeypatch.delenv(name, raising=False)
     assert places.settled(SPEC, where) == SPEC
 

@@ -15,12 +15,12 @@ def run(options: Namespace) -> Outcome:
         return _check_file(Path(options.file or "cluster.yaml"))
     if options.file is not None:
         raise RequestError("`tuning cluster check` takes a file or --address, not both.")
-    from tuning import places
+    from tuning import paths
     from tuning.schedule import connection, survey
 
     with connection.connect(options.address) as held:
         held.nodes()
-        nodes = survey.survey(options.storage or os.environ.get(places.STORAGE))
+        nodes = survey.survey(options.storage or os.environ.get(paths.STORAGE))
     findings = survey.faults(nodes)
     facts = {"address": options.address, "nodes": [asdict(node) for node in nodes], "findings": findings}
     lines = [f"{node.host:20} cpus={node.cpus:g}, gpus={node.gpus:g}" for node in nodes]
