@@ -74,7 +74,7 @@ class Site:
     def workers(self, sweep: str) -> dict[str, list[int]]:
         """Return the processes that trained on each GPU, by its host and number, as the sweep has them."""
         output = self.on_head(
-            "python - <<END\n"
+            "cd ~/tuning && .venv/bin/python - <<END\n"
             "import json\n"
             "from tuning import ledger\n"
             "found = {}\n"
