@@ -176,6 +176,21 @@ def test_a_rank_whose_gpu_is_lost_is_told_as_that(tmp_path: Path) -> None:
     assert is_device_lost(lost.value) and may_pass(lost.value)
 
 
+def test_ranks_take_denormal_numbers_for_zero_as_other_workers_do(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(
+        "import torch\n"
+        "class Tiny(torch.nn.Linear):\n"
+        "    def __init__(self): super().__init__(1, 1)\n"
+        "    def forward(self, x): return super().forward(x) * 0 + torch.full((1,), 1e-40) * 1e38 * 1e9\n"
+    )
+    spec, splits = case("net", 100, data="noisy_square")
+    spec = replace(spec, model=f"{tmp_path}/tiny.py:Tiny")
+    trial = TrialSpec(number=0, hyperparameters={})
+    (report, _), *_ = ranks.train(trial, spec, splits, until=1, device=CPU)
+    targets = splits.validation.tensors[1]  # type: ignore[attr-defined]
+    assert report.metrics["val_loss"] == pytest.approx(float(targets.square().mean()), rel=1e-4)
+
+
 def test_a_sweep_of_two_gpus_per_trial_trains_each_on_both(home: Path, ray_cluster: Any) -> None:
     """Logical GPUs: the ranks find none, and train on the CPU."""
     asked = {"resources": Resources(cpus=1, gpus=2), "trials": 2, "epochs": 3, "max_concurrent": 1}
