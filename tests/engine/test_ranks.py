@@ -187,7 +187,8 @@ def test_ranks_take_denormal_numbers_for_zero_as_other_workers_do(tmp_path: Path
     spec = replace(spec, model=f"{tmp_path}/tiny.py:Tiny")
     trial = TrialSpec(number=0, hyperparameters={})
     (report, _), *_ = ranks.train(trial, spec, splits, until=1, device=CPU)
-    targets = splits.validation.tensors[1]  # type: ignore[attr-defined]
+    assert isinstance(splits.validation, TensorDataset)
+    _, targets = splits.validation.tensors
     assert report.metrics["val_loss"] == pytest.approx(float(targets.square().mean()), rel=1e-4)
 
 
