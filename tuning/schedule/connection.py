@@ -112,6 +112,9 @@ def connect(
 
     A local cluster takes four seconds to come up, in which its user can import torch and check the
     request. A process that is connected already (a notebook, a test, another sweep) keeps its connection.
+
+    Raises:
+        RequestError: when that one is to another cluster, or cannot bring files along any more.
     """
     if _ray.submit(ray.is_initialized).result():
         _check_connected(address, own_files)
