@@ -64,21 +64,29 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextlib.contextmanager
 def serving_mlflow(folder: Path, backend: str) -> Iterator[str]:
     """Serve MLflow over a database, artifacts in a folder; yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    place = held_port()
+    port = place.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     with open(folder / "server.log", "w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=QUIET)
     address = f"http://127.0.0.1:{port}"
-    _wait_until_up(address, server, folder / "server.log")
     try:
+        _wait_until_up(address, server, folder / "server.log")
         yield address
     finally:
         server.terminate()
         server.wait(timeout=30)
+        place.close()
+
+
+def held_port() -> socket.socket:
+    """Return a socket bound to a free port, on which a server may listen and nobody else gets it meanwhile."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", 0))
+    return place
 
 
 def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

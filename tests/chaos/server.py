@@ -1,6 +1,5 @@
 """An MLflow server that is killed and comes back."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.chaos import processes
-from tests.conftest import QUIET
+from tests.conftest import QUIET, held_port
 
 PATIENCE_S = 90.0
 
@@ -20,9 +19,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._place = socket.socket()  # held, without listening: nobody else gets the port meanwhile
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
+        self._place = held_port()
         self._port = self._place.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self._port}"
         self.start()

@@ -1,5 +1,6 @@
 """Cohort sizes are measured with the real step, until larger ones do not pay, fit or stack."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def test_sizes_are_measured_from_one_up(monkeypatch: pytest.MonkeyPatch) -> None
 def test_measuring_ends_when_doubling_brings_little_twice(rates: list[float], ends: bool) -> None:
     found = [probe.Measured(size=2**n, trials_per_s=rate, memory_bytes=1) for n, rate in enumerate(rates)]
     assert probe._no_longer_pays(found) is ends
+
+
+@pytest.mark.parametrize(("is_waiting", "sizes"), [(True, [1, 2, 4, 8]), (False, [1, 2])])
+def test_only_time_spent_measuring_uses_up_the_budget(
+    is_waiting: bool, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(spec: object, splits: object, device: object, size: int) -> probe.Measured:
+        end_s = time.thread_time() + 0.06
+        time.sleep(0.06)  # what else the machine does
+        while not is_waiting and time.thread_time() < end_s:
+            pass
+        return probe.Measured(size=size, trials_per_s=size, memory_bytes=1)
+
+    monkeypatch.setattr(probe, "_measure_one", measured)
+    monkeypatch.setattr(probe, "BUDGET_S", 0.05)
+    spec, splits = settings("net", epochs=2)
+    found, _ = probe.measure(spec, splits, CPU, [1, 2, 4, 8], PLENTY)
+    assert [one.size for one in found] == sizes
 
 
 def test_a_size_that_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
