@@ -82,7 +82,7 @@ def serving_mlflow(folder: Path, backend: str) -> Iterator[str]:
 
 
 def held_port() -> socket.socket:
-    """Return a socket bound to a free port, on which a server may listen and nobody else gets it meanwhile."""
+    """Return a socket bound to a free port: a server may listen there, nobody else gets it."""
     place = socket.socket()
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     place.bind(("127.0.0.1", 0))
