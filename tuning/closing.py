@@ -1,6 +1,5 @@
 """The end of a sweep: what is left is saved, the best model measured and registered, MLflow closed."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,12 @@ from tuning.export import winner
 from tuning.interrupt import Interrupt
 from tuning.plan import Plan
 from tuning.records import State, TrialRecord
+from tuning.report import process as report
 from tuning.run import Clock
 from tuning.study import Study
 from tuning.tracking.champion import Champion
 from tuning.tracking.messages import Answer
 from tuning.tracking.tracker import Tracker
-
-logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted"
 """Why a sweep was halted that was to end where it stood."""
@@ -175,29 +173,26 @@ def _measure_best(
 
 def _show(end: End, planned: Plan, dispatcher: Dispatcher, progress: screen.Progress, clock: Clock) -> None:
     """Make the report, and of the best model what the registry takes."""
-    study, best = dispatcher.study, end.best
-    end.report = _report(planned, study, clock)
+    sweep = ledger.sweep_of(dispatcher.study, planned.paths, driver=None)
+    with report.written_beside(replace(sweep, wall_s=sweep.wall_s + clock.elapsed_s())) as written:
+        end.champion = _champion(end.best, dispatcher, planned, progress)
+        end.report = written()
+
+
+def _champion(
+    best: TrialRecord | None, dispatcher: Dispatcher, planned: Plan, progress: screen.Progress
+) -> Champion | None:
+    """Return the best model as it is to be registered; None where it is not."""
+    study = dispatcher.study
     is_whole = _status(None, dispatcher) == "FINISHED"
     if best is None or not is_whole or study.facts.is_champion(best.number):
-        return
+        return None
     stays = winner.challenger(study, best, planned.paths.command("confirm"))
     if stays is not None:
         progress.say(stays)
-        return
-    progress.phase("registering the best model")
-    end.champion = winner.candidate(study, dispatcher.folder, best, progress.say)
-
-
-def _report(planned: Plan, study: Study, clock: Clock) -> Path | None:
-    """Write the sweep's report; None where that fails, for which no sweep does."""
-    from tuning.report import write  # plotly takes half a second to import
-
-    try:
-        sweep = ledger.sweep_of(study, planned.paths, driver=None)
-        return write.write(replace(sweep, wall_s=sweep.wall_s + clock.elapsed_s()))
-    except Exception:  # of figures, of a disk: nothing depends on a report
-        logger.exception("no report was made; `%s` makes it", planned.paths.command("report"))
         return None
+    progress.phase("registering the best model")
+    return winner.candidate(study, dispatcher.folder, best, progress.say)
 
 
 def _status(ending: Ending | None, dispatcher: Dispatcher) -> str:
