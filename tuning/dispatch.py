@@ -49,6 +49,8 @@ class Dispatcher:
         self.folder = folder
         self._telling = Telling(study, recorders)
         self.size = size
+        self.is_stacked = True
+        """Whether a cohort's members train as one program; may be set while the sweep runs, too."""
         self.workers = workers
         self._save_best = save_best
         self._ids = map(f"{begun_by(driver or uuid.uuid4().hex)}{{}}".format, itertools.count(1))
@@ -112,7 +114,7 @@ class Dispatcher:
         else:
             return None
         until = halving.next_stop(members[0].epoch, self.stops, self.epochs)
-        cohort = Cohort(id=next(self._ids), members=members, until=until)
+        cohort = Cohort(id=next(self._ids), members=members, until=until, is_stacked=self.is_stacked)
         return self._started(cohort)
 
     def _started(self, cohort: Cohort) -> Cohort:
@@ -210,7 +212,7 @@ class Dispatcher:
         self.study.places.wait(member.trial.number for member in left)
         for half in (left[: len(left) // 2], left[len(left) // 2 :]):
             if half:
-                new = Cohort(id=next(self._ids), members=tuple(half), until=cohort.until)
+                new = replace(cohort, id=next(self._ids), members=tuple(half), turn=0)
                 self._deaths.set(new.id, self._epoch(half), deaths)
                 self.again.append(new)
         self._discard({own, *(member.resume for member in cohort.members)})

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from tuning.records import Mode
-from tuning.spec import EarlyStopping
+from tuning.spec import EarlyStopping, SweepSpec
 
 
 def rungs(grace_epochs: int, reduction: int, epochs: int) -> tuple[int, ...]:
@@ -31,6 +31,12 @@ def rungs_of(stopping: EarlyStopping, epochs: int) -> tuple[int, ...]:
 def next_stop(epoch: int, stops: Sequence[int], epochs: int) -> int:
     """Return the epoch at which a trial that has trained `epoch` epochs is next decided upon."""
     return next((stop for stop in stops if stop > epoch), epochs)
+
+
+def first_share(spec: SweepSpec) -> float:
+    """Return which part of a whole trial's epochs comes before it is decided upon for the first time."""
+    epochs = spec.epochs or 1
+    return next_stop(0, rungs_of(spec.early_stopping, epochs), epochs) / epochs
 
 
 def asha_cutoff(values: Collection[float], reduction: int, mode: Mode) -> float:

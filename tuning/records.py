@@ -52,6 +52,8 @@ class Cohort:
     """Begins with its driver's (`begun_by`): what an earlier one has left is told from what runs."""
     members: tuple[Member, ...]
     until: int
+    is_stacked: bool = True
+    """Whether its members train as one program where they can be stacked; else one after the other."""
     turn: int = field(default=0, compare=False)
     """How often its worker was lost: one that lives on, on a node that is cut off, is of an earlier turn."""
 
@@ -73,7 +75,7 @@ class Cohort:
             Member(trial=TrialSpec(**item["trial"]), epoch=item["epoch"], resume=item["resume"])
             for item in plain["members"]
         )
-        return cls(id=plain["id"], members=members, until=plain["until"], turn=plain["turn"])
+        return cls(**{**plain, "members": members})
 
 
 def begun_by(driver: str) -> str:

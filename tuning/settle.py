@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuning import notation, paths, plan, references, remains, sizing, storage
+from tuning import halving, notation, paths, plan, references, remains, sizing, storage
 from tuning.dispatch import Dispatcher
 from tuning.errors import RequestError
 from tuning.plan import Plan
@@ -182,7 +182,7 @@ def settle_size(
     kept = sizing.Sizing.load(file)
 
     def settle(found: sizing.Sizing) -> None:
-        dispatcher.size = found.size
+        dispatcher.size, dispatcher.is_stacked = max(found.size, found.in_turn), found.in_turn == 1
         if found.measured or kept is None:
             replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
         elif found.size != kept.size:  # what was measured is not forgotten for a few last trials
@@ -194,7 +194,7 @@ def settle_size(
     if known is None:
         return Probe(
             sizing.wanted_sizes(left, workers),
-            lambda found: settle(sizing.from_workers(found, left, workers)),
+            lambda found: settle(sizing.from_workers(found, left, workers, halving.first_share(spec))),
         )
     settle(known)
     return None

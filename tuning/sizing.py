@@ -21,6 +21,15 @@ ROUNDS = 4
 ENOUGH = 0.9
 """Share of the highest speed for which the smallest cohort is taken."""
 
+IN_TURN_S = 3.0
+"""Where a stack is no faster, a worker gets as many trials at once as take it this long: from the end of one
+cohort to the start of the next passes, and goes into driver and records, about a tenth of a second."""
+
+MOST_IN_TURN = 16
+
+MEMORY_SHARE = 0.8
+"""Share of a worker's memory that a cohort may be expected to take."""
+
 SIZES = tuple(2**n for n in range(11))
 """Sizes that may be chosen."""
 
@@ -51,6 +60,8 @@ class Sizing:
     size: int
     why: str
     device: str
+    in_turn: int = 1
+    """Trials of a cohort where `size` is 1: one after the other trains, as if each had come alone."""
     asked: tuple[int, ...] = ()
     """Sizes that were to be measured; larger ones than those that were did not pay or fit."""
     measured: tuple[Measured, ...] = ()
@@ -72,6 +83,8 @@ class Sizing:
 
         By what was measured of that size, or of the next smaller one.
         """
+        if self.in_turn > 1:
+            return 1.0
         rates = {one.size: one.trials_per_s for one in self.measured if one.size <= size}
         return rates[max(rates)] / rates[1] if 1 in rates else 1.0
 
@@ -91,7 +104,7 @@ class Sizing:
 
     def _is_sound(self) -> bool:
         """Whether every value is of its kind, which in a file may be any."""
-        counts = (self.size, *self.asked, *(one.size for one in self.measured))
+        counts = (self.size, self.in_turn, *self.asked, *(one.size for one in self.measured))
         amounts = [
             value for one in self.measured for value in (one.trials_per_s, one.memory_bytes, one.startup_s)
         ]
@@ -107,7 +120,10 @@ class Sizing:
     def describe(self) -> str:
         if self == NOT_MEASURED:
             return self.why
-        together = f"{self.size} trials train together" if self.size > 1 else "each trial trains alone"
+        at_a_time = f", a worker gets {self.in_turn} at a time" if self.in_turn > 1 else ""
+        together = (
+            f"{self.size} trials train together" if self.size > 1 else f"each trial trains alone{at_a_time}"
+        )
         shared = f", {round(1 / self.gpus)} such workers on a GPU" if self.gpus else ""
         return f"{together}{shared}: {self.why}"
 
@@ -150,8 +166,12 @@ def without_measuring(
     return Sizing(size=1, why=each, device="", asked=asked)
 
 
-def from_workers(found: Sequence[str], trials: int, workers: int) -> Sizing:
-    """Choose a size from what workers have measured at the same time, a JSON object each."""
+def from_workers(found: Sequence[str], trials: int, workers: int, first_share: float) -> Sizing:
+    """Choose a size from what workers have measured at the same time, a JSON object each.
+
+    Args:
+        first_share: part of a trial that a cohort trains before there is a decision.
+    """
     plain = [json.loads(text) for text in found]
     good = [one for one in plain if one.get("measured")]
     asked = wanted_sizes(trials, workers)
@@ -163,7 +183,26 @@ def from_workers(found: Sequence[str], trials: int, workers: int) -> Sizing:
     of_workers = [([Measured(**item) for item in one["measured"]], str(one["note"])) for one in good]
     measured, note = together(of_workers)
     size, why = choose(measured, trials, workers, note)
-    return Sizing(size=size, why=why, device=good[0]["device"], asked=asked, measured=tuple(measured))
+    sizing = Sizing(size=size, why=why, device=good[0]["device"], asked=asked, measured=tuple(measured))
+    if size > 1:
+        return sizing
+    memory_bytes = min(one["memory_bytes"] for one in good)
+    return replace(
+        sizing, in_turn=in_turn(measured[0], first_share, most_useful(trials, workers), memory_bytes)
+    )
+
+
+def in_turn(alone: Measured, first_share: float, most: int, memory_bytes: float) -> int:
+    """Return how many trials that train alone make a cohort: models of all are in memory.
+
+    Args:
+        first_share: part of a trial that the cohort trains.
+        most: trials of a cohort that are useful.
+        memory_bytes: of a worker.
+    """
+    enough = round(IN_TURN_S * alone.trials_per_s / first_share)
+    held = int(MEMORY_SHARE * memory_bytes / max(1, alone.memory_bytes))
+    return max(1, min(enough, held, most, MOST_IN_TURN))
 
 
 def choose(measured: Sequence[Measured], trials: int, workers: int, note: str = "") -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """A cohort's training: its members in step, epoch by epoch, up to the next rung or the end.
 
 Members that differ in numbers only train as one stacked program; one that is alone in its structure,
-or cannot be stacked, trains by the solo engine.
+or cannot be stacked, trains by the solo engine, as do all where a stack was found to be no faster.
 """
 
 import itertools
@@ -97,7 +97,9 @@ def train(
             trials[number], may_be_split, spec, splits, device=device, resume=state, until=cohort.until
         )
 
-    parts, notes = _parts(list(trials.values()), spec, splits, device, resume)
+    parts, notes = (
+        _parts(list(trials.values()), spec, splits, device, resume) if cohort.is_stacked else ({}, [])
+    )
     parts = {number: parts[number] if number in parts else alone(number) for number in trials}
     try:
         yield from _epochs(cohort, resume, parts, notes, alone)

@@ -16,7 +16,7 @@ from tuning.engine.layers import replace_dropout
 from tuning.engine.rows import CannotStack
 from tuning.engine.stack import Stack
 from tuning.records import TrialSpec
-from tuning.sizing import Measured
+from tuning.sizing import MEMORY_SHARE, Measured
 from tuning.space import Choice, Dimension, Int
 from tuning.spec import SweepSpec
 
@@ -32,9 +32,6 @@ measured as on an idle one. (It waits for a GPU actively, which counts.)
 
 GAIN = 1.1
 """A stack is worth doubling if it is this much faster than the one before."""
-
-MEMORY_SHARE = 0.8
-"""Share of the device's memory that a cohort may be expected to take."""
 
 
 def measure(

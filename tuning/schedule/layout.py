@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tuning.data import Splits
 from tuning.errors import SweepError
+from tuning.halving import first_share
 from tuning.schedule import resources, sharing, shipping
 from tuning.schedule.connection import Node, connect, free_nodes
 from tuning.schedule.resources import expected_nodes, local_node, share
@@ -52,7 +53,7 @@ def lay_out(spec: SweepSpec, splits: Splits, kept: Sizing | None, say: Callable[
         if found is None:
             used = min(workers, spec.trials)
             told = _measured(replace(spec, resources=size), splits, used, living, say)
-            found = from_workers(told, spec.trials, used)
+            found = from_workers(told, spec.trials, used, first_share(spec))
         return Layout(nodes, size, workers, found)
 
 

@@ -10,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tuning import sizing
 from tuning.data import Splits
+from tuning.halving import first_share
 from tuning.schedule import connection, datasets, resources
 from tuning.schedule.connection import Node
 from tuning.schedule.gate import Gate
@@ -57,7 +58,9 @@ def measure_shares(
         workers = min(num_workers(size, nodes), spec.max_concurrent or spec.trials, spec.trials)
         sized = replace(spec, resources=size)
         told = measure_together(sized, splits, sizing.wanted_sizes(spec.trials, workers), workers, count)
-        found.append((replace(sizing.from_workers(told, spec.trials, workers), gpus=gpus), workers))
+        found.append(
+            (replace(sizing.from_workers(told, spec.trials, workers, first_share(spec)), gpus=gpus), workers)
+        )
     return sizing.best_share(found, otherwise=GPU_SHARE)
 
 

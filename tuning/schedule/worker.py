@@ -31,10 +31,12 @@ CONTEXT_BYTES = 600e6
 
 
 def measure(spec: SweepSpec, splits: Splits, device: torch.device, sizes: Iterable[int], workers: int) -> str:
-    """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`."""
-    found, note = probe.measure(spec, splits, device, sizes, _memory_bytes(spec, device, workers))
+    """Measure cohort sizes; return what was found as JSON: `device`, `measured`, `note`, `memory_bytes`."""
+    memory_bytes = _memory_bytes(spec, device, workers)
+    found, note = probe.measure(spec, splits, device, sizes, memory_bytes)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU of {socket.gethostname()}"
-    return json.dumps({"device": name, "measured": [asdict(one) for one in found], "note": note})
+    measured = [asdict(one) for one in found]
+    return json.dumps({"device": name, "measured": measured, "note": note, "memory_bytes": memory_bytes})
 
 
 def failed(error: Exception) -> str:
