@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tuning.halving import Stopper, next_stop, rungs
-from tuning.spec import EarlyStopping
+from tuning.halving import Stopper, first_share, next_stop, rungs
+from tuning.spec import EarlyStopping, SweepSpec
 
 repeatable = settings(derandomize=True, deadline=None)
 
@@ -68,6 +68,14 @@ def test_a_trial_trains_to_the_next_rung_or_the_end(epoch: int, stop: int) -> No
 
 def test_without_rungs_a_trial_trains_to_the_end() -> None:
     assert next_stop(0, (), 20) == 20
+
+
+@pytest.mark.parametrize(
+    ("stopping", "share"),
+    [(EarlyStopping(), 1 / 9), (EarlyStopping(grace_epochs=3), 1 / 3), (EarlyStopping(kind="none"), 1.0)],
+)
+def test_the_first_decision_comes_after_a_share_of_a_trial(stopping: EarlyStopping, share: float) -> None:
+    assert first_share(SweepSpec(model="net", epochs=9, early_stopping=stopping)) == share
 
 
 def asha_goes_on(value: float, everyone: Sequence[float], reduction: int, mode: Mode) -> bool:

@@ -110,11 +110,38 @@ def test_a_worker_whose_memory_does_not_suffice_limits_all() -> None:
     assert by_size((rates(4, 10, 20, 40), ""), (rates(2, 6), note)) == ({1: 3, 2: 8}, note)
 
 
-def test_what_workers_send_becomes_a_size_that_is_kept(tmp_path: Path) -> None:
-    sent = json.dumps(
-        {"device": "CPU of here", "measured": [asdict(one) for one in rates(1, 2, 8)], "note": ""}
+def sent_by(measured: list[Measured], memory_bytes: float = 1e9, note: str = "") -> str:
+    plain = [asdict(one) for one in measured]
+    return json.dumps(
+        {"device": "CPU of here", "measured": plain, "note": note, "memory_bytes": memory_bytes}
     )
-    found = from_workers([sent, sent], 1000, 2)
+
+
+@pytest.mark.parametrize(
+    ("trials_per_s", "first_share", "trials", "memory_bytes", "in_turn"),
+    [
+        (1.0, 1.0, 1000, 1e9, 3),  # three seconds
+        (1.0, 1 / 3, 1000, 1e9, 9),  # of the epochs to the first rung
+        (0.2, 1.0, 1000, 1e9, 1),  # a trial takes longer anyway
+        (100.0, 1.0, 1000, 1e9, 16),
+        (100.0, 1.0, 20, 1e9, 2),  # each of two workers gets four cohorts, and learns between them
+        (1.0, 1.0, 1000, 2500, 2),  # of 1,000 bytes each
+    ],
+)
+def test_trials_that_train_alone_come_to_a_worker_a_few_seconds_worth_at_a_time(
+    trials_per_s: float, first_share: float, trials: int, memory_bytes: float, in_turn: int
+) -> None:
+    sent = sent_by(rates(trials_per_s, trials_per_s / 2), memory_bytes)
+    found = from_workers([sent], trials, 2, first_share)
+    assert (found.size, found.in_turn) == (1, in_turn)
+    at_a_time = f", a worker gets {in_turn} at a time: training" if in_turn > 1 else ": training"
+    assert found.describe().startswith(f"each trial trains alone{at_a_time} 2 at once is not faster here")
+    assert found.speedup(in_turn) == 1
+
+
+def test_what_workers_send_becomes_a_size_that_is_kept(tmp_path: Path) -> None:
+    sent = sent_by(rates(1, 2, 8))
+    found = from_workers([sent, sent], 1000, 2, first_share=1.0)
     assert (found.size, found.device, found.asked[-1]) == (4, "CPU of here", 64)
     assert found.describe() == "4 trials train together: 8.0 times as many per second as one by one"
     found.keep(tmp_path / "cohort.json")
@@ -129,7 +156,7 @@ def test_what_workers_send_becomes_a_size_that_is_kept(tmp_path: Path) -> None:
     ],
 )
 def test_where_nothing_was_measured_trials_train_alone(sent: list[str], why: str) -> None:
-    found = from_workers(sent, 1000, 2)
+    found = from_workers(sent, 1000, 2, first_share=1.0)
     assert (found.size, found.why) == (1, why)
 
 

@@ -140,6 +140,14 @@ def test_a_cohort_too_large_for_the_memory_is_halved_and_so_are_all_that_come(ma
     assert sweep.states == ["completed"] * 24 and not sweep.resume_files()
 
 
+def test_trials_that_train_in_turn_do_so_in_halves_too(make: Make) -> None:
+    sweep = make(all_alike, changed(trials=8, early_stopping=EarlyStopping(kind="none")), size=8)
+    sweep.dispatcher.is_stacked = False
+    cohort = sweep.next()
+    sweep.dispatcher.out_of_memory(cohort.id)
+    assert [one.is_stacked for one in (cohort, sweep.next(), sweep.next())] == [False] * 3
+
+
 def test_a_cohort_that_runs_again_goes_on_from_its_own_last_epoch_and_counts_once(make: Make) -> None:
     sweep = make(all_alike, changed(trials=2, early_stopping=EarlyStopping(kind="none")))
     cohort = sweep.next()

@@ -77,6 +77,16 @@ def test_members_that_differ_in_numbers_train_as_one_program_and_report_as_if_al
         assert_close(reports_of(epochs, number)[:1], reports_of(train(alone, spec, splits), number))
 
 
+def test_members_in_turn_train_to_the_bit_as_if_each_had_come_alone() -> None:
+    spec, splits = settings("batchnorm_net", epochs=3)
+    in_turn = train(replace(task(*NUMBERS), is_stacked=False), spec, splits)
+    assert not any(epoch.stacks() or epoch.notes for epoch in in_turn)
+    for number, member in enumerate(task(*NUMBERS).members):
+        alone = train(replace(task(*NUMBERS), members=(member,)), spec, splits)
+        found, expected = reports_of(in_turn, number), reports_of(alone, number)
+        assert [report.metrics for report in found] == [report.metrics for report in expected]
+
+
 def test_members_are_grouped_by_structure_optimizer_and_batch_size() -> None:
     spec, splits = settings("net", epochs=1)
     given = task(
