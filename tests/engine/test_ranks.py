@@ -35,9 +35,11 @@ def case(model: str, rows: int, **changes: Any) -> tuple[SweepSpec, Splits]:
     return spec, replace(splits, **parts)
 
 
-def compared(model: str, rows: int, hyperparameters: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def compared(
+    model: str, rows: int, hyperparameters: dict[str, Any], **changes: Any
+) -> tuple[list[Any], list[Any]]:
     """Reports and last states of the same trial on one rank and on two."""
-    spec, splits = case(model, rows)
+    spec, splits = case(model, rows, **changes)
     trial = TrialSpec(number=3, hyperparameters=hyperparameters)
     keys: dict[str, Any] = {"until": 2, "device": CPU}
     return list(solo.train(trial, spec, splits, **keys)), list(ranks.train(trial, spec, splits, **keys))
@@ -62,6 +64,17 @@ def test_two_ranks_come_to_the_result_of_one(model: str, rows: int, hyperparamet
     for name, tensor in one.model.items():
         torch.testing.assert_close(two.model[name], tensor, rtol=1e-3, atol=1e-4)
     assert [s.keys() for s in one.optimizer.values()] == [s.keys() for s in two.optimizer.values()]
+
+
+def test_two_ranks_round_to_bfloat16_as_one_does_and_keep_float32() -> None:
+    hyperparameters = {"lr": 0.01, "momentum": 0.5, "bn_momentum": 0.2}
+    alone, together = compared("cnn", 130, hyperparameters, precision="bf16")
+    exact, _ = compared("cnn", 130, hyperparameters)
+    for (one, _), (two, _), (other, _) in zip(alone, together, exact, strict=True):
+        assert two.metrics == pytest.approx(one.metrics, rel=0.02)
+        assert two.metrics["train_loss"] != other.metrics["train_loss"], "nothing was rounded"
+    model = together[-1][1].model
+    assert {tensor.dtype for tensor in model.values() if tensor.is_floating_point()} == {torch.float32}
 
 
 def test_a_trial_is_resumed_on_two_ranks_as_on_one() -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,14 +26,11 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402  (after the settings above)
-from ray.exceptions import RuntimeEnvSetupError  # noqa: E402
 
-from tuning.errors import RequestError, SweepError, one_line  # noqa: E402
+from tuning.errors import SweepError, one_line  # noqa: E402
 from tuning.processors import local_cpus  # noqa: E402
 from tuning.schedule import shipping  # noqa: E402
-
-MAX_REASON = 200
-"""Characters of what Ray says of a failed start."""
+from tuning.schedule.joining import MAX_REASON, check_joined, join  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +113,10 @@ def connect(
         RequestError: when that one is to another cluster, or cannot bring files along any more.
     """
     if _ray.submit(ray.is_initialized).result():
-        _check_connected(address, own_files)
+        found = nodes()
+        check_joined(address, own_files, len(found))
         done: Future[list[Node]] = Future()
-        done.set_result(nodes())
+        done.set_result(found)
         yield Cluster(done, uses)
         return
     cluster = Cluster(_ray.submit(_initialise, address, own_files), uses, lambda: _ray.submit(ray.shutdown))
@@ -136,39 +133,6 @@ def connect(
                 left.result()
 
 
-def _check_connected(address: str | None, own_files: shipping.OwnFiles | None) -> None:
-    """Refuse what a process that is connected already cannot do any more.
-
-    Raises:
-        RequestError: another cluster is asked for, or files have to travel.
-    """
-    here = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto") and "://" not in address and not _is_same(address, here):
-        raise RequestError(
-            f"This process is connected to the Ray cluster at {here} already, not to the one at {address!r} "
-            "(--address, or RAY_ADDRESS); leave it first (`ray.shutdown()`), or ask for no other."
-        )
-    if own_files is not None and len(nodes()) > 1:
-        raise RequestError(
-            f"{own_files.folder} must go to every node of the cluster, but this process is connected to it "
-            "already; leave that to the sweep (`ray.shutdown()`), which brings your files along."
-        )
-
-
-def _is_same(one: str, other: str) -> bool:
-    """Whether two addresses, HOST:PORT, are of the same cluster, under whatever name of its host."""
-
-    def resolved(address: str) -> tuple[str, str]:
-        host, _, port = address.rpartition(":")
-        try:
-            ip = socket.gethostbyname(host)
-        except OSError:
-            return host, port
-        return ray.util.get_node_ip_address() if ip.startswith("127.") else ip, port
-
-    return resolved(one) == resolved(other)
-
-
 def _initialise(address: str | None, own_files: shipping.OwnFiles | None) -> list[Node]:
     if address is None:
         # Ray's head, where it dies, comes back on a cluster only: a minute's wait for it would be in vain.
@@ -182,32 +146,7 @@ def _initialise(address: str | None, own_files: shipping.OwnFiles | None) -> lis
             ray.shutdown()
             _start_again()
         return nodes()
-    if own_files is not None:
-        shipping.check(own_files)
-    try:
-        with shipping.packed(own_files) as runtime_env:
-            ray.init(address=address, logging_level=logging.ERROR, runtime_env=runtime_env)
-    except RuntimeEnvSetupError as error:
-        raise RequestError(
-            f"Your own files go to every node of the cluster, but cannot: {error}. Put them into a folder of "
-            "their own; what .gitignore or .rayignore name there stays behind."
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if "Version mismatch" in str(error):
-            said = " ".join(str(error).split()).removeprefix("Version mismatch: ")
-            raise RequestError(
-                f"Python and Ray must be the same here and at --address {address!r}, but: {said}"
-            ) from error
-        if "runtime env" in str(error).lower():
-            raise RequestError(
-                f"Your own files cannot be sent to the cluster's nodes: {one_line(error)[:MAX_REASON]}; "
-                "leave py_modules, excludes and TUNING_... variables out of the job's runtime environment."
-            ) from error
-        raise RequestError(
-            f"There is no Ray cluster at --address {address!r}: {error}. "
-            "Start one (`ray start --head`), or use a local one (--address local); one that asks for a "
-            "token wants it in ~/.ray/auth_token, and RAY_AUTH_MODE=token."
-        ) from error
+    join(address, own_files)
     return nodes()
 
 
