@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ import pytest
 
 import tuning
 from tests import sweeps
-from tests.conftest import serving_mlflow
+from tests.chaos import processes
+from tests.conftest import REPOSITORY, held_port, serving_mlflow, wait_until_up
 from tuning.cli import main
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -77,3 +79,43 @@ def test_without_a_server_artifacts_lie_in_the_home_and_what_is_shown_has_no_pas
     kept = Path(parent.info.artifact_uri.removeprefix("file://")) / "spec.yaml"
     assert "secret" not in kept.read_text() + parent.data.tags["mlflow.note.content"]
     assert tuning.load_best("net", tracking_uri=address).trial.number in (0, 1)
+
+
+@pytest.fixture
+def cluster_server(database: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the server that a cluster's head keeps, over the database, which wants a password."""
+    script, place = REPOSITORY / "cluster/mlflow.sh", held_port()
+    port = str(place.getsockname()[1])
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TUNING_HOME": str(tmp_path / "head"),
+        "TUNING_STORAGE": str(tmp_path / "shared"),
+        "MLFLOW_BACKEND_STORE_URI": database.replace("mlflow@", "mlflow:secret@"),
+        "MLFLOW_PORT": port,
+    }
+    subprocess.run([script, "start"], env=environment, check=True)
+    wait_until_up(f"http://127.0.0.1:{port}", tmp_path / "head/mlflow-server.log")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        subprocess.run([script, "stop"], env=environment, check=True)
+        place.close()
+
+
+def test_the_clusters_server_keeps_records_there_dies_and_comes_back_and_tells_no_password(
+    cluster_server: str, home: Path, ray_cluster: Any, tmp_path: Path
+) -> None:
+    spec = tuning.SweepSpec(model="net", trials=4, epochs=3, max_concurrent=2, tracking_uri=cluster_server)
+    result = tuning.sweep(spec)
+    sweeps.assert_they_agree(result, sweeps.read("net", home, cluster_server))
+    log, found = tmp_path / "head/mlflow-server.log", processes.processes()
+    assert "secret" not in log.read_text() + " ".join(one.command for one in found.values())
+    group = int((tmp_path / "head/mlflow-server.pid").read_text())
+    servers = {pid for pid, one in found.items() if one.session == group and "python" in one.command}
+    assert servers
+    processes.kill(servers)
+    wait_until_up(cluster_server, log)
+    longer = tuning.sweep(replace(spec, trials=6))
+    sweeps.assert_they_agree(longer, sweeps.read("net", home, cluster_server))
+    assert tuning.load_best("net", tracking_uri=cluster_server).trial.number in range(6)
