@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import tuning
 from tests import sweeps
 from tuning import ledger
 from tuning.cli import main
+from tuning.paths import SweepPaths
+from tuning.sizing import Measured, Sizing
 
 NONE = tuning.EarlyStopping(kind="none")
 CPUS = tuning.Resources(cpus=1, gpus=0)
@@ -50,6 +54,22 @@ def own(tmp_path: Path, forward: str, **changes: Any) -> tuning.SweepSpec:
 def widths(ledgers: sweeps.Ledgers) -> list[int]:
     """Return the width of the stack in which each trial trained last."""
     return [int(run.data.tags["tuning.stack"].split()[-1]) for _, run in sorted(ledgers.children.items())]
+
+
+def test_where_no_stack_is_faster_a_worker_gets_a_few_trials_at_a_time(
+    tmp_path: Path, home: Path, ray_cluster: Any
+) -> None:
+    alone = Measured(size=1, trials_per_s=1.0, memory_bytes=1)
+    kept = Sizing(size=1, in_turn=3, why="so", device="", asked=(1, 2, 4), measured=(alone,))
+    spec = own(tmp_path, "", trials=3)
+    tuning.sweep(spec)
+    kept.keep(SweepPaths(home, "own").sizing)
+    result = tuning.sweep(replace(spec, trials=27))
+    assert result.states == {"completed": 27}
+    assert sorted(Counter(trial.cohort for trial in result.trials).values()) == [1] * 3 + [3] * 8
+    ledgers = sweeps.read("own", home)
+    sweeps.assert_they_agree(result, ledgers)
+    assert widths(ledgers) == [1] * 27, "none was stacked"
 
 
 @pytest.fixture(scope="module")

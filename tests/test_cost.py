@@ -41,7 +41,7 @@ def test_epochs_are_counted_in_gpu_hours_where_there_is_a_gpu_and_in_cpu_hours_e
 def test_cohorts_have_saved_what_training_alone_was_measured_to_take() -> None:
     measured = tuple(Measured(size=k, trials_per_s=rate, memory_bytes=0) for k, rate in ((1, 2.0), (4, 6.0)))
     together = Sizing(size=4, why="", device="", measured=measured)
-    five = [replace(trial, cohort="a") for trial in TRIALS]
+    five = [replace(trial, width=5) for trial in TRIALS]
     found = cost(SPEC, five, together, (3600.0, 0.0))
     assert found is not None and found.saved_by_cohorts == pytest.approx(2 * 17)
 
@@ -49,10 +49,10 @@ def test_cohorts_have_saved_what_training_alone_was_measured_to_take() -> None:
 def test_what_trained_alone_after_a_resume_counts_as_no_saving_of_cohorts() -> None:
     measured = tuple(Measured(size=k, trials_per_s=rate, memory_bytes=0) for k, rate in ((1, 2.0), (2, 3.0)))
     together = Sizing(size=2, why="", device="", measured=measured)
-    cohorts = ("a", "a", "b", "c", None)
+    widths = (2, 2, 1, 1, 1)
     found = cost(
         SPEC,
-        [replace(trial, cohort=cohort) for trial, cohort in zip(TRIALS, cohorts, strict=True)],
+        [replace(trial, width=width) for trial, width in zip(TRIALS, widths, strict=True)],
         together,
         (3600.0, 0.0),
     )

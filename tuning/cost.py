@@ -4,7 +4,6 @@ Counted in epochs, of which the study knows how many each trial has trained, wha
 what an epoch of a trial has taken its worker, on average.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,13 +76,8 @@ def cost(
 
 
 def _spared_by_cohorts(trials: Sequence[TrialRecord], sizing: Sizing) -> float:
-    """Return in epochs what training alone would have taken more; by each trial's last cohort."""
-    sizes = Counter(trial.cohort for trial in trials if trial.cohort)
-    return sum(
-        max(trial.values, default=0) * (sizing.speedup(sizes[trial.cohort]) - 1)
-        for trial in trials
-        if trial.cohort
-    )
+    """Return in epochs what training alone would have taken more; by each trial's last stack."""
+    return sum(max(trial.values, default=0) * (sizing.speedup(trial.width) - 1) for trial in trials)
 
 
 def amount(value: float) -> str:

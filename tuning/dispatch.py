@@ -103,7 +103,8 @@ class Dispatcher:
             return self._started(self.again.pop())
         in_flight = sum(len(self._left(cohort)) for cohort in self.running.values()) + len(self.waiting)
         fresh = 0 if self.closing else self.spec.trials - self._num_ended - in_flight
-        members = packing.pack(self.waiting, self.size, more_fresh=fresh > 0)
+        # Trials that train in turn go on one by one: none waits behind another while a worker is idle.
+        members = packing.pack(self.waiting, self.size if self.is_stacked else 1, more_fresh=fresh > 0)
         if members:
             chosen = {member.trial.number for member in members}
             self.waiting = [member for member in self.waiting if member.trial.number not in chosen]

@@ -178,10 +178,12 @@ def settle_size(
     """Give the dispatcher its cohort size for the trials that are left, or return what will measure it."""
     from tuning.schedule.probing import Probe
 
-    file = planned.paths.sizing
+    spec, file = planned.spec, planned.paths.sizing
     kept = sizing.Sizing.load(file)
 
     def settle(found: sizing.Sizing) -> None:
+        if spec.trial_timeout is not None:  # a limit for each trial, not for several in turn
+            found = replace(found, in_turn=1)
         dispatcher.size, dispatcher.is_stacked = max(found.size, found.in_turn), found.in_turn == 1
         if found.measured or kept is None:
             replace(found, gpus=kept.gpus if kept is not None else found.gpus).keep(file)
@@ -189,7 +191,6 @@ def settle_size(
             dispatcher.study.facts.add_note(f"of the last {left} trials {found.describe()}")
         say(found.describe())
 
-    spec = planned.spec
     known = sizing.without_measuring(spec.cohort, left, workers, kept, spec.ranks)
     if known is None:
         return Probe(

@@ -25,7 +25,8 @@ IN_TURN_S = 3.0
 """Where a stack is no faster, a worker gets as many trials at once as take it this long: from the end of one
 cohort to the start of the next passes, and goes into driver and records, about a tenth of a second."""
 
-MOST_IN_TURN = 16
+MOST_IN_TURN = 4
+"""They are suggested together, and gain little by it."""
 
 MEMORY_SHARE = 0.8
 """Share of a worker's memory that a cohort may be expected to take."""
@@ -61,7 +62,7 @@ class Sizing:
     why: str
     device: str
     in_turn: int = 1
-    """Trials of a cohort where `size` is 1: one after the other trains, as if each had come alone."""
+    """New trials of a cohort where `size` is 1: each trains an epoch alone, then the next one."""
     asked: tuple[int, ...] = ()
     """Sizes that were to be measured; larger ones than those that were did not pay or fit."""
     measured: tuple[Measured, ...] = ()
@@ -83,8 +84,6 @@ class Sizing:
 
         By what was measured of that size, or of the next smaller one.
         """
-        if self.in_turn > 1:
-            return 1.0
         rates = {one.size: one.trials_per_s for one in self.measured if one.size <= size}
         return rates[max(rates)] / rates[1] if 1 in rates else 1.0
 
@@ -112,6 +111,7 @@ class Sizing:
             all(type(count) is int and count >= 1 for count in counts)
             and all(is_finite(amount) for amount in amounts)
             and all(one.trials_per_s > 0 for one in self.measured)
+            and 1 in (self.size, self.in_turn)
             and (self.gpus is None or (is_finite(self.gpus) and self.gpus > 0))
             and isinstance(self.why, str)
             and isinstance(self.device, str)

@@ -46,6 +46,17 @@ def test_exactly_the_wanted_number_of_trials_is_run(
     assert sweep.resume_files() == []
 
 
+def test_trials_that_train_in_turn_go_on_one_by_one_lest_a_worker_idles_beside_them(make: Make) -> None:
+    sweep = make(by_number, changed(trials=8), size=4)
+    sweep.dispatcher.is_stacked = False
+    sizes: dict[int, set[int]] = {}
+    while (cohort := sweep.dispatcher.next_cohort()) is not None:
+        sizes.setdefault(cohort.epoch, set()).add(len(cohort.members))
+        sweep.train(cohort)
+    assert sweep.dispatcher.is_done and len(sweep.log.ended) == 8
+    assert sizes.pop(0) == {4} and set.union(*sizes.values()) == {1}
+
+
 @st.composite
 def losses(draw: st.DrawFn, trials: int) -> dict[int, list[float | State]]:
     """Loss curves of so many trials, some of which diverge or fail."""

@@ -126,9 +126,9 @@ def test_a_report_that_fails_does_not_fail_the_sweep(
     compared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("no figure")
+        raise BlockingIOError("no more processes")
 
-    monkeypatch.setattr("tuning.report.write.render", broken)
+    monkeypatch.setattr("tuning.report.process._start", broken)
     before = (compared / "optimizers" / "report.html").read_bytes()
     spec = replace(ledger.open_sweep("optimizers", str(compared)).spec, home=str(compared))
     result = tuning.sweep(spec)

@@ -26,9 +26,12 @@ SECONDS = 0.1
 BUDGET_S = 2.0
 """Time after which no larger size is begun; size 1 is not counted.
 
-Of this thread, not of the clock: on a machine that is busy with other things too, as many sizes are
-measured as on an idle one. (It waits for a GPU actively, which counts.)
+On a CPU of this thread, not of the clock: on a machine that is busy with other things too, as many sizes
+are measured as on an idle one.
 """
+
+MOST_S = 10 * BUDGET_S
+"""... but by the clock no longer than this: the first cohorts wait."""
 
 GAIN = 1.1
 """A stack is worth doubling if it is this much faster than the one before."""
@@ -47,7 +50,8 @@ def measure(
         sizes: ascending, from 1; asked for one by one.
         memory_bytes: what one worker may take of the device.
     """
-    end_s = math.inf
+    clock = time.thread_time if device.type == "cpu" else time.perf_counter
+    end_s = most_s = math.inf
     found: list[Measured] = []
     _load_libraries(spec, splits, device)
     for size in sizes:
@@ -59,8 +63,9 @@ def measure(
             if not found:
                 raise
             return found, "a larger one does not fit" if is_out_of_memory(error) else one_by_one(error)
-        end_s = min(end_s, time.thread_time() + BUDGET_S)
-        if time.thread_time() > end_s or _no_longer_pays(found):
+        end_s = min(end_s, clock() + BUDGET_S)
+        most_s = min(most_s, time.perf_counter() + MOST_S)
+        if clock() > end_s or time.perf_counter() > most_s or _no_longer_pays(found):
             break
     return found, ""
 

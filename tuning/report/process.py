@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from tuning.ledger import Sweep
 
@@ -26,13 +25,12 @@ def written_beside(sweep: Sweep) -> Iterator[Callable[[], Path | None]]:
     Yields what waits for it and returns the file; None where that failed, for which no sweep does. The log
     says why. Who leaves without having waited, as on Ctrl-C, gets no report.
     """
-    with tempfile.TemporaryFile() as plain:  # no pipe: nobody waits until it is read
-        pickle.dump(sweep, plain)
-        plain.seek(0)
-        process = _start(plain)
+    process: subprocess.Popen[bytes] | None = None
+    with contextlib.suppress(OSError):  # of a full disk, or of a machine that takes no process more
+        process = _start(sweep)
 
     def written() -> Path | None:
-        if process.wait() == 0:
+        if process is not None and process.wait() == 0:
             return sweep.paths.report
         logger.error("no report was made; `%s` makes it", sweep.paths.command("report"))
         return None
@@ -40,21 +38,25 @@ def written_beside(sweep: Sweep) -> Iterator[Callable[[], Path | None]]:
     try:
         yield written
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
-def _start(sweep: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _start(sweep: Sweep) -> "subprocess.Popen[bytes]":
     """Start it in a session of its own: Ctrl-C reaches the driver alone. -P: no module of the folder."""
     here = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "tuning.report.process"],
-        stdin=sweep,
-        stdout=2,  # the sweep's log
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,
-    )
+    with tempfile.TemporaryFile() as plain:  # no pipe: nobody waits until it is read
+        pickle.dump(sweep, plain)
+        plain.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "tuning.report.process"],
+            stdin=plain,
+            stdout=2,  # the sweep's log
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def timeline(view: View) -> Panel:
         "timeline",
         _title(found),
         "A row is a worker on a host or GPU, or one to which no trial came; white is idle or not "
-        "there, grey is at work, and bars are trials, by what became of them; trials that train together "
+        "there, grey is at work, and bars are trials, by what became of them; trials of one cohort "
         f"share the row's height. Between its last report and the next begin a worker counts as idle.{more}",
         figure,
     )
