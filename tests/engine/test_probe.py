@@ -45,10 +45,10 @@ def test_measuring_ends_when_doubling_brings_little_twice(rates: list[float], en
 
 @pytest.mark.parametrize(
     ("is_waiting", "most_s", "sizes"),
-    [(True, None, [1, 2, 4, 8]), (False, None, [1, 2]), (True, 0.05, [1, 2])],
+    [(True, 60.0, [1, 2, 4, 8]), (False, 60.0, [1, 2]), (True, 0.05, [1, 2])],
 )
 def test_only_time_spent_measuring_uses_up_the_budget(
-    is_waiting: bool, most_s: float | None, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    is_waiting: bool, most_s: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(spec: object, splits: object, device: object, size: int) -> probe.Measured:
         end_s = time.thread_time() + 0.06
@@ -59,7 +59,7 @@ def test_only_time_spent_measuring_uses_up_the_budget(
 
     monkeypatch.setattr(probe, "_measure_one", measured)
     monkeypatch.setattr(probe, "BUDGET_S", 0.05)
-    monkeypatch.setattr(probe, "MOST_S", 60.0 if most_s is None else most_s)
+    monkeypatch.setattr(probe, "MOST_S", most_s)
     spec, splits = settings("net", epochs=2)
     found, _ = probe.measure(spec, splits, CPU, [1, 2, 4, 8], PLENTY)
     assert [one.size for one in found] == sizes

@@ -97,9 +97,8 @@ def train(
             trials[number], may_be_split, spec, splits, device=device, resume=state, until=cohort.until
         )
 
-    parts, notes = (
-        _parts(list(trials.values()), spec, splits, device, resume) if cohort.is_stacked else ({}, [])
-    )
+    together = list(trials.values()) if cohort.is_stacked else []
+    parts, notes = _parts(together, spec, splits, device, resume)
     parts = {number: parts[number] if number in parts else alone(number) for number in trials}
     try:
         yield from _epochs(cohort, resume, parts, notes, alone)

@@ -10,6 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 
+from tuning.errors import SweepError, one_line
+from tuning.processors import local_cpus
+
 # Read by Ray when it is imported or started; whoever sets one of them keeps it.
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,8 +30,6 @@ for _name, _value in {
 
 import ray  # noqa: E402  (after the settings above)
 
-from tuning.errors import SweepError, one_line  # noqa: E402
-from tuning.processors import local_cpus  # noqa: E402
 from tuning.schedule import shipping  # noqa: E402
 from tuning.schedule.joining import MAX_REASON, check_joined, join  # noqa: E402
 
